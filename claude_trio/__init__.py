@@ -1,0 +1,47 @@
+"""Drive the interactive ``claude`` CLI (Claude Code) from trio.
+
+General layout
+--------------
+`_backend` and `_turn` are what a caller touches; `_session` is one live conversation; `_pty` and
+`_jsonl` move bytes; `_protocol` holds everything that needs no input or output. `events`, `errors`
+and `options` are the values that all of them share.
+"""
+
+# Use
+from ._backend import ClaudeCodeBackend as ClaudeCodeBackend
+from ._backend import open_backend as open_backend
+from ._session import SessionInfo as SessionInfo
+from ._turn import Turn as Turn
+from .events import AssistantMessage as AssistantMessage
+from .events import ContentBlock as ContentBlock
+from .events import Event as Event
+from .events import ResultMessage as ResultMessage
+from .events import SystemMessage as SystemMessage
+from .events import TextBlock as TextBlock
+from .events import ThinkingBlock as ThinkingBlock
+from .events import ToolResultBlock as ToolResultBlock
+from .events import ToolUseBlock as ToolUseBlock
+from .events import UnknownBlock as UnknownBlock
+from .events import Usage as Usage
+from .events import UserMessage as UserMessage
+from .options import BackendOptions as BackendOptions
+
+# Errors
+from .errors import AuthError as AuthError
+from .errors import BackendError as BackendError
+from .errors import CLINotFoundError as CLINotFoundError
+from .errors import MessageParseError as MessageParseError
+from .errors import ProcessError as ProcessError
+from .errors import RateLimitError as RateLimitError
+from .errors import SessionError as SessionError
+from .errors import StartupError as StartupError
+from .errors import TurnTimeout as TurnTimeout
+
+# Lower layers
+from ._jsonl import JsonlWatcher as JsonlWatcher
+from ._protocol.normalize import normalize as normalize
+from ._protocol.records import Record as Record
+from ._protocol.records import parse_record as parse_record
+from ._protocol.turns import TurnManager as TurnManager
+from ._pty import PtyClaudeProcess as PtyClaudeProcess
+from ._pty import open_pty_process as open_pty_process

@@ -1,0 +1,184 @@
+"""`open_backend`, the backend and its sessions; each turn's consumer is in `_turn`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from ._inbox import Inbox
+from ._protocol.history import Conversation, Exchange, fingerprint, parse_messages, same_history
+from ._session import Session, SessionInfo, Unusable
+from ._turn import Turn
+from ._util import NoPublicConstructor, one_exception
+from .errors import CLINotFoundError
+from .options import BackendOptions, config_directory
+
+
+@attrs.define(eq=False, repr=False)
+class ClaudeCodeBackend(metaclass=NoPublicConstructor):
+    """The conversations that a program has with the CLI. Made by `open_backend`, closed by its end."""
+
+    options: BackendOptions
+    _nursery: trio.Nursery
+    _program: Path
+    _environment: Mapping[str, str]
+    _config_directory: Path
+    _sessions: set[Session] = attrs.field(factory=set)
+    #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
+    _idle: dict[str, list[Session]] = attrs.field(factory=dict)
+    _closed: bool = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._sessions)} sessions"
+        return f"<ClaudeCodeBackend cwd={str(self.options.cwd)!r} {state}>"
+
+    @property
+    def sessions(self) -> tuple[SessionInfo, ...]:
+        """The processes that the backend has now."""
+        return tuple(session.info for session in self._sessions)
+
+    def complete(self, messages: Sequence[Mapping[str, Any]]) -> Turn:
+        """Return the turn that answers a list of messages; it begins when it is first read.
+
+        The last message is the user's new one; what stands before it is the conversation so far.
+        The live process that has lived through exactly that conversation gets the new message
+        typed into it. An empty conversation starts a new process. For any other a transcript is
+        written from the messages, and a process is started on it.
+
+        A reply may be given back as a string or as text blocks, with or without its thinking, with
+        or without its rounds of tool_use and tool_result: each of these finds the process.
+
+        Args:
+            messages: As in the Messages API: mappings with ``role`` and ``content``.
+
+        Raises:
+            ValueError: The messages are not what the Messages API takes; the text names the place.
+            TypeError: Something in them is of the wrong type; the text names the place.
+            trio.ClosedResourceError: The backend has been closed.
+        """
+        conversation = parse_messages(messages)
+        if self._closed:
+            raise trio.ClosedResourceError("this backend has been closed")
+        return Turn._create(self._begin, conversation, self.options)  # noqa: SLF001
+
+    async def _begin(self, conversation: Conversation) -> tuple[Session, Inbox]:
+        """Send the conversation's prompt to the process that is to answer it."""
+        if self._closed:
+            raise trio.ClosedResourceError("this backend has been closed")
+        await self._wait_for_unwanted(conversation)
+        session = self._take_idle(conversation.exchanges)
+        if session is not None:
+            try:
+                return session, await session.submit(conversation)
+            except Unusable:
+                # It cannot be typed exactly, or a dialog is in the way: a written transcript takes
+                # anything, and makes this process superfluous.
+                session.stop()
+        session = Session(
+            self.options,
+            self._program,
+            self._environment,
+            self._config_directory,
+            on_idle=self._add_idle,
+            on_end=self._forget,
+        )
+        self._sessions.add(session)
+        return session, await session.start(self._nursery, conversation)
+
+    async def _wait_for_unwanted(self, conversation: Conversation) -> None:
+        """Let turns settle that were dropped by their consumer and that this one may continue."""
+        for session in list(self._sessions):
+            inbox = session.inbox
+            if inbox is None or not inbox.unwanted or session.prompt is None:
+                continue
+            ours = [
+                fingerprint(session.exchanges),
+                fingerprint((*session.exchanges, session.prompt)),
+            ]
+            if fingerprint(conversation.exchanges) in ours:
+                await inbox.finished.wait()
+
+    def _take_idle(self, exchanges: Sequence[Exchange]) -> Session | None:
+        candidates = self._idle.get(fingerprint(exchanges), [])
+        for session in candidates:
+            if same_history(exchanges, session.exchanges):
+                self._remove_idle(session)
+                return session
+        return None
+
+    def _add_idle(self, session: Session) -> None:
+        self._idle.setdefault(fingerprint(session.exchanges), []).append(session)
+
+    def _remove_idle(self, session: Session) -> None:
+        key = fingerprint(session.exchanges)
+        others = [other for other in self._idle.get(key, []) if other is not session]
+        if others:
+            self._idle[key] = others
+        else:
+            self._idle.pop(key, None)
+
+    def _forget(self, session: Session) -> None:
+        self._remove_idle(session)
+        self._sessions.discard(session)
+
+    def _close(self) -> None:
+        self._closed = True
+        for session in self._sessions:
+            session.stop()
+
+
+@contextlib.asynccontextmanager
+async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBackend, None]:
+    """Run conversations with the CLI for the length of a block.
+
+    No process is started before the first turn. When the block is left, by whatever way, every
+    process that the backend started has ended, with everything that those started, within
+    ``options.exit_grace`` seconds. An exception that the block raises comes out as it is: the same
+    object, in no group. A cancellation waits for the processes to end.
+
+    Args:
+        options: How the conversations are run.
+
+    Raises:
+        CLINotFoundError: There is no `claude` to run; the message says where it was looked for.
+        BackendError: A background task failed through a defect of this package; please report it.
+    """
+    environment = options.environment(os.environ)
+    program = _find_program(options, environment)
+    with one_exception():
+        async with trio.open_nursery() as nursery:
+            backend = ClaudeCodeBackend._create(  # noqa: SLF001
+                options, nursery, program, environment, config_directory(environment)
+            )
+            try:
+                yield backend
+            finally:
+                # The sessions are shielded, so it is for them to end, and not for the nursery to
+                # cancel them; each is over within its grace.
+                backend._close()  # noqa: SLF001
+
+
+def _find_program(options: BackendOptions, environment: Mapping[str, str]) -> Path:
+    if options.cli_path is not None:
+        if not (options.cli_path.is_file() and os.access(options.cli_path, os.X_OK)):
+            raise CLINotFoundError(
+                f"cli_path is {str(options.cli_path)!r}, which is not an executable file",
+                kind="not_found",
+            )
+        return options.cli_path
+    path = environment.get("PATH", os.defpath)
+    found = shutil.which("claude", path=path)
+    if found is None:
+        raise CLINotFoundError(
+            f"no `claude` on PATH ({path}); install Claude Code "
+            "(npm install -g @anthropic-ai/claude-code), or give BackendOptions(cli_path=…)",
+            kind="not_found",
+        )
+    return Path(found)

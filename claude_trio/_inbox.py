@@ -1,0 +1,47 @@
+"""What passes from a session to the consumer of one turn.
+
+It belongs to neither: the session keeps no reference to the `Turn`, so a turn that a caller has
+dropped is collected, and its finaliser can say so here.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable
+
+import attrs
+import trio
+
+from ._protocol.turns import Outcome
+from .events import Event
+
+
+@attrs.define(eq=False)
+class Inbox:
+    """What one turn has for its consumer: events, then an outcome."""
+
+    events: collections.deque[Event] = attrs.field(factory=collections.deque)
+    outcome: Outcome | None = None
+    #: Nobody will read it: the turn is to be interrupted.
+    unwanted: bool = False
+    finished: trio.Event = attrs.field(factory=trio.Event)
+    _arrived: trio.Event = attrs.field(factory=trio.Event)
+
+    def put(self, events: Iterable[Event]) -> None:
+        """Add events; once the turn is unwanted they go nowhere."""
+        if not self.unwanted:
+            self.events.extend(events)
+        self._arrived.set()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Say how the turn ended; nothing comes after it."""
+        self.outcome = outcome
+        self.finished.set()
+        self._arrived.set()
+
+    async def wait(self) -> None:
+        """Wait until there is an event to take, or the outcome."""
+        await trio.lowlevel.checkpoint()
+        while not self.events and self.outcome is None:
+            self._arrived = trio.Event()
+            await self._arrived.wait()

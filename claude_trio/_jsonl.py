@@ -1,0 +1,164 @@
+"""`JsonlWatcher`: follows a transcript as it is written. Also the reader of the status file.
+
+Files have no event to wait for, so both look now and then. A look is one `stat`; no descriptor stays
+open between two.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ._protocol.records import LineBuffer, Record, parse_record
+from ._protocol.status import Status, parse_status
+from .errors import MessageParseError
+
+_logger = logging.getLogger("claude_trio")
+_CHUNK: Final = 1 << 18
+# Two writes within one tick of the file system's clock look like one. Until a time stamp is this
+# old, the file is read at every look.
+_CLOCK_TICK_NS: Final = 100_000_000
+
+
+def log_unreadable(error: MessageParseError) -> None:
+    """Log a line that cannot be read: what happens to one unless something else is asked for."""
+    _logger.warning("%s", error)
+
+
+class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
+    """The records of a transcript, from an offset on, as they are written.
+
+    Use it as any receive channel (``async for record in JsonlWatcher(path)``); it never ends by
+    itself. The file need not exist yet, and may be replaced. A record is delivered when its line is
+    complete, and every record is delivered once, whatever its type.
+
+    Args:
+        path: The transcript.
+        offset: The byte to start at; the beginning of a line.
+        interval: Seconds between two looks at the file.
+        on_parse_error: Called with the error for every line that is no record; the default logs it.
+            What it raises comes out of `read` or `receive`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        offset: int = 0,
+        interval: float = 0.1,
+        on_parse_error: Callable[[MessageParseError], None] = log_unreadable,
+    ) -> None:
+        self.path = Path(path)
+        self.interval = interval
+        self._on_parse_error = on_parse_error
+        self._offset = offset
+        self._file_id: tuple[int, int] | None = None
+        self._lines = LineBuffer()
+        self._ready: collections.deque[Record] = collections.deque()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<JsonlWatcher {str(self.path)!r} at byte {self._offset}>"
+
+    def read(self) -> list[Record]:
+        """Look once, without waiting; return the records of the lines that were completed.
+
+        At most a quarter of a megabyte is read in one look; what is left comes with the next.
+        """
+        records: list[Record] = []
+        for line in self._lines.feed(self._read_bytes()):
+            if not line.strip():
+                continue
+            try:
+                records.append(parse_record(line))
+            except MessageParseError as error:
+                self._on_parse_error(error)
+        return records
+
+    def _read_bytes(self) -> bytes:
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
+        except FileNotFoundError:
+            return b""
+        file_id = (found.st_dev, found.st_ino)
+        if self._file_id is not None and (file_id != self._file_id or found.st_size < self._offset):
+            # Deleted or replaced: what stands there now is new from its beginning.
+            self._offset, self._lines = 0, LineBuffer()
+        self._file_id = file_id
+        if found.st_size == self._offset:
+            return b""
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self._offset)
+                data = file.read(_CHUNK) or b""
+        except FileNotFoundError:
+            return b""
+        self._offset += len(data)
+        return data
+
+    async def receive(self) -> Record:
+        """Return the next record, waiting for it as long as it takes.
+
+        Cancelling loses nothing: the record comes with the next call.
+
+        Raises:
+            trio.ClosedResourceError: `aclose` has been called.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError
+            if self._ready:
+                return self._ready.popleft()
+            self._ready.extend(self.read())
+            if not self._ready:
+                await trio.sleep(self.interval)
+
+    async def aclose(self) -> None:
+        """Stop watching; later calls of `receive` raise."""
+        self._closed = True
+        await trio.lowlevel.checkpoint()
+
+
+class StatusFile:
+    """The status file of one CLI process, ``sessions/<pid>.json``.
+
+    Args:
+        config_directory: Where the CLI keeps its sessions.
+        pid: The CLI's process.
+    """
+
+    def __init__(self, config_directory: Path, pid: int) -> None:
+        self.path = config_directory / "sessions" / f"{pid}.json"
+        self._seen: tuple[int, int] | None = None
+        self._status: Status | None = None
+
+    def read(self) -> Status | None:
+        """Return what the file says now; None while there is no such file."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
+        except FileNotFoundError:
+            self._seen = self._status = None
+            return None
+        seen = (found.st_mtime_ns, found.st_size)
+        if seen != self._seen or time.time_ns() - found.st_mtime_ns < _CLOCK_TICK_NS:
+            try:
+                status = parse_status(self.path.read_bytes())
+            except FileNotFoundError:
+                return None
+            # Half rewritten: keep what was read before, and read again at the next look.
+            if status is not None:
+                self._seen, self._status = seen, status
+        return self._status
+
+    def remove(self) -> None:
+        """Delete the file, and the key beside it, of a process that cannot do it any more."""
+        for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.key")):
+            path.unlink(missing_ok=True)

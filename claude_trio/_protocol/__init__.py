@@ -1,0 +1,1 @@
+"""The sans-I/O core: bytes and facts in, values out; nothing here opens, waits or reads a clock."""

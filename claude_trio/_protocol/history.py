@@ -1,0 +1,231 @@
+"""Lists of messages: their check, their fingerprint, and whether a live conversation is theirs.
+
+A conversation is cut into exchanges: what a user said, and everything up to what the user said next.
+The fingerprint is made of the users' words alone, so it finds every conversation that could match.
+Whether one does is then decided by comparing the replies, since a caller may give a reply back in
+several spellings:
+
+* as one string, or as text blocks: the text of the last message of the turn, or of all of them,
+  joined by nothing, a line break, or an empty line;
+* with thinking or without; with the rounds of tool_use and tool_result, or without them. What is
+  there must be what happened: one tool call or result left out or altered, and it is another
+  conversation.
+
+White space at the ends of a text does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from ..events import AssistantMessage, Event, UserMessage
+from .keys import normalized
+
+#: A content block in the shape of the Messages API.
+Block: TypeAlias = Mapping[str, Any]
+#: The joints at which the texts of a reply may have been put together.
+_JOINTS: Final = ("", "\n", "\n\n")
+
+
+@attrs.frozen
+class Said:
+    """One message: who said it, and its blocks, without cache marks."""
+
+    role: str
+    blocks: tuple[Block, ...]
+
+
+@attrs.frozen
+class Exchange:
+    """What a user said, and everything that followed until the user spoke again."""
+
+    prompt: tuple[Block, ...]
+    reply: tuple[Said, ...] = ()
+
+
+@attrs.frozen
+class Conversation:
+    """A list of messages, checked and cut: the exchanges so far, and the new prompt."""
+
+    exchanges: tuple[Exchange, ...]
+    prompt: tuple[Block, ...]
+    messages: tuple[Said, ...]
+
+    @property
+    def prompt_text(self) -> str | None:
+        """The new prompt as one text; None if it is more than that."""
+        return plain_text(self.prompt)
+
+
+def parse_messages(messages: object) -> Conversation:
+    """Check a list of messages and cut it into exchanges.
+
+    Raises:
+        ValueError: The list is empty, does not end with a user's message, or holds something that
+            the Messages API would refuse; the text names the place.
+        TypeError: Something in it is of the wrong type; the text names the place.
+    """
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        raise TypeError(f"messages must be a list of messages, not {type(messages).__name__}")
+    said = tuple(_said(message, f"messages[{i}]") for i, message in enumerate(messages))
+    if not said:
+        raise ValueError("messages is empty; it must end with the user's new message")
+    if said[-1].role != "user":
+        raise ValueError("messages must end with a message whose role is 'user'")
+    if said[0].role != "user":
+        raise ValueError("messages[0] must have the role 'user'; nothing comes before it")
+    exchanges: list[Exchange] = []
+    for message in said[:-1]:
+        if message.role == "user" and not _is_tool_result(message):
+            exchanges.append(Exchange(message.blocks))
+        elif exchanges:
+            last = exchanges[-1]
+            exchanges[-1] = attrs.evolve(last, reply=(*last.reply, message))
+        else:
+            raise ValueError("messages[0] holds a tool_result; nothing before it asked for a tool")
+    return Conversation(tuple(exchanges), said[-1].blocks, said)
+
+
+def _said(message: object, where: str) -> Said:
+    if not isinstance(message, Mapping):
+        raise TypeError(f"{where} must be a mapping, not {type(message).__name__}")
+    role = message.get("role")
+    if role not in {"user", "assistant"}:
+        raise ValueError(f"{where}.role must be 'user' or 'assistant', not {role!r}")
+    content = message.get("content")
+    if isinstance(content, str):
+        blocks: tuple[Block, ...] = ({"type": "text", "text": content},)
+    elif isinstance(content, Sequence) and not isinstance(content, bytes):
+        blocks = tuple(_block(b, f"{where}.content[{i}]") for i, b in enumerate(content))
+    else:
+        raise TypeError(f"{where}.content must be a string or a list of blocks, not {content!r}")
+    if role == "user" and not any(_counts(block) for block in blocks):
+        raise ValueError(f"{where}.content is empty; a user's message must say something")
+    return Said(role, blocks)
+
+
+def _block(block: object, where: str) -> Block:
+    if not isinstance(block, Mapping):
+        raise TypeError(f"{where} must be a mapping, not {type(block).__name__}")
+    if not isinstance(block.get("type"), str):
+        raise ValueError(f"{where}.type must be a string, not {block.get('type')!r}")
+    if block["type"] == "text" and not isinstance(block.get("text"), str):
+        raise TypeError(f"{where}.text must be a string, not {block.get('text')!r}")
+    plain = {str(key): value for key, value in block.items() if key != "cache_control"}
+    try:
+        json.dumps(plain)
+    except (TypeError, ValueError) as exc:
+        raise TypeError(f"{where} cannot be written as JSON: {exc}") from None
+    return plain
+
+
+def _counts(block: Block) -> bool:
+    return bool(block["type"] != "text" or block["text"].strip())
+
+
+def _is_tool_result(message: Said) -> bool:
+    return any(block["type"] == "tool_result" for block in message.blocks)
+
+
+def plain_text(blocks: Sequence[Block]) -> str | None:
+    """Return the text of a message that is one block of text; None if it is anything else."""
+    if len(blocks) == 1 and blocks[0]["type"] == "text":
+        return str(blocks[0]["text"])
+    return None
+
+
+def exchange_of(prompt: Sequence[Block], events: Sequence[Event]) -> Exchange:
+    """Return the exchange that a finished turn was, from its prompt and its events."""
+    return Exchange(tuple(prompt), tuple(_replies(events)))
+
+
+def _replies(events: Sequence[Event]) -> Iterator[Said]:
+    message_id: str | None = None
+    blocks: list[Block] = []
+    for event in events:
+        if isinstance(event, AssistantMessage) and event.error is None:
+            if blocks and event.message_id != message_id:
+                yield Said("assistant", tuple(blocks))
+                blocks = []
+            message_id = event.message_id
+            blocks += [block.to_dict() for block in event.content]
+        elif isinstance(event, UserMessage) and event.origin == "tool":
+            if blocks:
+                yield Said("assistant", tuple(blocks))
+                blocks = []
+            yield Said("user", tuple(block.to_dict() for block in event.content))
+    if blocks:
+        yield Said("assistant", tuple(blocks))
+
+
+def fingerprint(exchanges: Sequence[Exchange]) -> str:
+    """Return a digest of what the user said in these exchanges: the key of a conversation."""
+    said = [[_canonical(block) for block in exchange.prompt] for exchange in exchanges]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def same_history(given: Sequence[Exchange], lived: Sequence[Exchange]) -> bool:
+    """Whether a history that a caller gives is the one that a conversation has lived through."""
+    return fingerprint(given) == fingerprint(lived) and all(
+        _same_reply(ours.reply, theirs.reply) for ours, theirs in zip(given, lived, strict=True)
+    )
+
+
+def _same_reply(given: Sequence[Said], lived: Sequence[Said]) -> bool:
+    for kinds in (("tool_use", "tool_result"), ("thinking",), ("redacted_thinking",)):
+        wanted = _pick(given, kinds)
+        if wanted and wanted != _pick(lived, kinds):
+            return False
+    texts = _texts(given)
+    last = _texts(lived[-1:])
+    everything = _texts(lived)
+    return texts in (last, everything) or (
+        len(texts) == 1
+        and texts[0] in {joint.join(t).strip() for t in (last, everything) for joint in _JOINTS}
+    )
+
+
+def _texts(said: Sequence[Said]) -> list[str]:
+    texts = [
+        str(block["text"]).strip()
+        for message in said
+        for block in message.blocks
+        if message.role == "assistant" and block["type"] == "text"
+    ]
+    return [text for text in texts if text]
+
+
+def _pick(said: Sequence[Said], kinds: tuple[str, ...]) -> list[Block]:
+    picked = [_canonical(b) for message in said for b in message.blocks if b["type"] in kinds]
+    # Tools end in any order, and a caller may group their results as the API does.
+    return sorted(picked, key=lambda block: json.dumps(block, sort_keys=True))
+
+
+_KEPT: Final[Mapping[str, tuple[str, ...]]] = {
+    "tool_use": ("type", "id", "name", "input"),
+    "thinking": ("type", "thinking"),
+}
+
+
+def _canonical(block: Block) -> Block:
+    match block["type"]:
+        case "text":
+            return {"type": "text", "text": normalized(str(block["text"]))}
+        case "tool_result":
+            content = block.get("content") or ""
+            if isinstance(content, str):
+                content = [{"type": "text", "text": content}] if content else []
+            return {
+                "type": "tool_result",
+                "tool_use_id": block.get("tool_use_id"),
+                "content": content,
+                "is_error": bool(block.get("is_error", False)),
+            }
+        case kind if kind in _KEPT:
+            return {key: block.get(key) for key in _KEPT[kind]}
+    return dict(block)

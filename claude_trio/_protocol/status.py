@@ -1,0 +1,64 @@
+"""The CLI's status file, ``sessions/<pid>.json``: what it says, and whether it is about our child.
+
+The transcript does not tell everything: an interrupt before the first word leaves no record, and a
+dialog leaves silence. This small file, which the CLI rewrites in place, does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import attrs
+
+#: The states in which the CLI waits for a prompt (``shell``: idle, with a background shell).
+AT_REST: Final = frozenset({"idle", "shell"})
+
+
+@attrs.frozen
+class Status:
+    """One reading of a status file.
+
+    Attributes:
+        state: ``idle``, ``busy``, ``shell`` or ``waiting``; None until the CLI is ready.
+        waiting_for: What a CLI that is ``waiting`` waits for, for example ``permission prompt``.
+        changed_at: When `state` last changed, in milliseconds since the epoch, by the CLI's clock.
+        session_id: The conversation that the process is in now.
+        version: The CLI's version.
+        proc_start: The start time of the process as the kernel counts it; Linux only.
+    """
+
+    state: str | None = None
+    waiting_for: str | None = None
+    changed_at: int | None = None
+    session_id: str | None = None
+    version: str | None = None
+    proc_start: str | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the CLI waits for a prompt."""
+        return self.state in AT_REST
+
+
+def parse_status(data: bytes) -> Status | None:
+    """Return what a status file says; None if it is being rewritten and must be read again."""
+    try:
+        raw = json.loads(data)
+    except ValueError:
+        return None
+    if not isinstance(raw, dict):
+        return None
+
+    def text(key: str) -> str | None:
+        return value if isinstance(value := raw.get(key), str) else None
+
+    changed_at = raw.get("statusUpdatedAt")
+    return Status(
+        state=text("status"),
+        waiting_for=text("waitingFor"),
+        changed_at=changed_at if isinstance(changed_at, int) else None,
+        session_id=text("sessionId"),
+        version=text("version"),
+        proc_start=text("procStart"),
+    )

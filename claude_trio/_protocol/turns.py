@@ -1,0 +1,560 @@
+"""Turns: what has been asked of a CLI, what it is doing, and how that ended.
+
+This file owns every state and every transition. It does no input or output and reads no clock: the
+session passes in records in file order, readings of the status file, and the time, and carries out
+what `TurnManager.tick` asks for.
+
+How a turn shows, as observed on the CLI
+----------------------------------------
+A prompt counts as taken when its user record appears; until then nothing is certain. While the
+model answers nothing is written at all. Then come the blocks of one API message, each with a
+``stop_reason`` that says nothing about the turn, then tool results, further messages, continuations
+that the CLI asks for by itself, and in the end ``system/turn_duration``: the one record that ends a
+turn for certain. Four kinds of turn lack it:
+
+* an interrupted one with output ends with the interrupt mark;
+* an interrupted one without output leaves no record at all: only the status file, back at rest,
+  tells, and the prompt stands in the input box again;
+* a failed one, on newer versions, ends with an error record. An error record can also stand in the
+  middle (a stream that broke behind a tool call), so it ends the turn only if no tool is open, the
+  CLI is at rest and nothing follows;
+* a prompt that was refused has one notice instead.
+
+The status file runs ahead of the transcript by up to 1.2 seconds, so nothing is concluded from it
+before the records have been quiet for `_SETTLE`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from ..errors import AuthError, BackendError, SessionError
+from ..events import AssistantMessage, Event, ResultMessage, Usage
+from .failures import failure
+from .keys import normalized
+from .normalize import INTERRUPT_MARK, normalize
+from .records import Record
+from .status import Status
+
+_ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
+_SETTLE: Final = 1.5  # seconds at rest without a record until a turn is believed to be over
+_DIALOG_SETTLE: Final = 0.5  # a permission hook makes the status flash ``waiting`` for 0.4 s
+_ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
+_MOST_ENTERS: Final = 3
+
+
+class State(enum.Enum):
+    """Where a conversation stands."""
+
+    IDLE = "nothing of ours runs"
+    SUBMITTED = "a prompt was sent and has not shown up"
+    BEHIND = "as SUBMITTED, while the CLI runs a turn that it started itself"
+    RUNNING = "our turn runs"
+    AUTONOMOUS = "the CLI runs a turn that it started itself"
+
+
+class Signal(enum.Enum):
+    """What one record means for a turn."""
+
+    PROMPT = "a prompt was taken"
+    AUTO_PROMPT = "the CLI prompts itself"
+    ENQUEUED = "a prompt waits for the running turn"
+    REJECTED = "a prompt was refused"
+    ANSWER = "the model said something"
+    FILLER = "the CLI wrote an answer itself"
+    ERROR = "a request failed"
+    TOOL_RESULT = "a tool returned"
+    CONTINUATION = "the CLI speaks to the model"
+    INTERRUPTED = "the interrupt mark"
+    LOCAL_OUTPUT = "a command of the CLI printed"
+    HOOK_STOPPED = "a hook stopped the turn"
+    END = "turn_duration"
+    NOTE = "anything else"
+
+
+class Step(enum.Enum):
+    """What a signal does in a state."""
+
+    EMIT = "deliver as an event of the turn"
+    ACCEPT = "the turn begins; deliver what was held"
+    HOLD = "keep until the prompt shows up"
+    ASIDE = "belongs to no turn of ours"
+    ACKNOWLEDGE = "the prompt was taken; no more Enter"
+    BEGIN_OTHER = "a turn that is not ours begins"
+    END_OTHER = "a turn that is not ours ends"
+    COMPLETE = "the turn is over"
+    INTERRUPT = "the turn is over: interrupted"
+    REJECT = "the turn is over: never began"
+    HOOK_STOP = "the turn is over: a hook stopped it"
+    LOCAL = "the turn is over: it was a command"
+
+
+class Command(enum.Enum):
+    """What the session is to do next."""
+
+    PRESS_ENTER = "the text stands in the box; send it"
+    DISMISS = "a dialog that nobody answers is open; close it with one Esc"
+
+
+_S, _G = Step, Signal
+#: What each signal does in each state; a signal that a state does not name gets its `_DEFAULT`.
+TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
+    State.IDLE: {
+        _G.AUTO_PROMPT: _S.BEGIN_OTHER,
+        _G.PROMPT: _S.BEGIN_OTHER,
+    },
+    State.SUBMITTED: {
+        _G.PROMPT: _S.ACCEPT,
+        _G.ENQUEUED: _S.ACKNOWLEDGE,
+        _G.AUTO_PROMPT: _S.BEGIN_OTHER,
+        _G.REJECTED: _S.REJECT,
+        # A resumed conversation that had ended in the middle of a turn is patched before it goes on.
+        _G.FILLER: _S.ASIDE,
+        _G.TOOL_RESULT: _S.ASIDE,
+    },
+    State.BEHIND: {
+        _G.PROMPT: _S.ACCEPT,
+        _G.ENQUEUED: _S.ACKNOWLEDGE,
+        _G.END: _S.END_OTHER,
+        _G.INTERRUPTED: _S.END_OTHER,
+    },
+    State.RUNNING: {
+        _G.END: _S.COMPLETE,
+        _G.INTERRUPTED: _S.INTERRUPT,
+        _G.REJECTED: _S.REJECT,
+        _G.HOOK_STOPPED: _S.HOOK_STOP,
+        _G.LOCAL_OUTPUT: _S.LOCAL,
+    },
+    State.AUTONOMOUS: {
+        _G.END: _S.END_OTHER,
+        _G.INTERRUPTED: _S.END_OTHER,
+    },
+}
+_DEFAULT: Final[Mapping[State, Step]] = {
+    State.IDLE: _S.ASIDE,
+    State.SUBMITTED: _S.HOLD,  # 2.1.197 can write a fast first answer before its own prompt
+    State.BEHIND: _S.ASIDE,
+    State.RUNNING: _S.EMIT,
+    State.AUTONOMOUS: _S.ASIDE,
+}
+#: The steps that end our turn, and how they call it.
+_ENDINGS: Final[Mapping[Step, str]] = {
+    _S.COMPLETE: "completed",
+    _S.INTERRUPT: "interrupted",
+    _S.REJECT: "rejected",
+    _S.HOOK_STOP: "stopped_by_hook",
+    _S.LOCAL: "local_command",
+}
+_SUBTYPES: Final[Mapping[str, str]] = {
+    "completed": "success",
+    "failed": "error",
+    "rejected": "error",
+}
+
+
+def signal_of(record: Record) -> Signal:
+    """Return what a record means for a turn, whatever the state."""
+    match record.type, record.subtype:
+        case "assistant", _:
+            if record.is_api_error:
+                return Signal.ERROR
+            return Signal.FILLER if record.message.get("model") == "<synthetic>" else Signal.ANSWER
+        case "user", _:
+            return _user_signal(record)
+        case "system", "turn_duration":
+            return Signal.END
+        case "system", "local_command":
+            return Signal.LOCAL_OUTPUT
+        case "system", "informational":
+            text = str(record.raw.get("content", ""))
+            if text.startswith("Operation stopped by hook"):
+                return Signal.HOOK_STOPPED
+            if text.startswith("Unknown command") or record.raw.get("preventContinuation") is True:
+                return Signal.REJECTED
+        case "queue-operation", _ if record.raw.get("operation") == "enqueue":
+            return Signal.ENQUEUED
+    return Signal.NOTE
+
+
+def _user_signal(record: Record) -> Signal:
+    text = record.text
+    if any(block.get("type") == "tool_result" for block in record.blocks):
+        return Signal.TOOL_RESULT
+    if text.startswith(INTERRUPT_MARK):
+        return Signal.INTERRUPTED
+    if record.prompt_source == "system":
+        return Signal.AUTO_PROMPT
+    if text.startswith("<local-command-stdout>"):
+        return Signal.LOCAL_OUTPUT
+    if not record.is_meta and (
+        record.prompt_source is not None
+        or text.startswith(("<command-name>", "<command-message>", "<bash-input>"))
+    ):
+        return Signal.PROMPT
+    return Signal.CONTINUATION
+
+
+@attrs.frozen
+class Outcome:
+    """How a turn ended.
+
+    Attributes:
+        kind: ``completed``, ``failed``, ``interrupted``, ``rejected``, ``stopped_by_hook`` or
+            ``local_command``.
+        result: What the turn said and used.
+        error: What the caller is to meet, where the turn failed.
+        reusable: Whether the conversation can take another prompt as it is.
+        restored: Whether the prompt is out of the conversation and back in the input box.
+    """
+
+    kind: str
+    result: ResultMessage
+    error: BackendError | None = None
+    reusable: bool = True
+    restored: bool = False
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """What is known of one turn of ours while it lasts."""
+
+    prompt: str | None = None
+    submitted_at: float = 0.0
+    entered_at: float = 0.0
+    enters: int = 1
+    acknowledged: bool = False
+    interrupt_sent: bool = False
+    dismissed: bool = False
+    status_moved: bool = False
+    duration_ms: int | None = None
+    error: Record | None = None
+    open_tools: set[str] = attrs.field(factory=set)
+    held: list[Record] = attrs.field(factory=list)
+    events: list[Event] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class TurnManager:
+    """The turns of one conversation, one at a time.
+
+    Call `submit` when a prompt has been sent, then `feed` with every record and `observe` with every
+    reading of the status file, in order, and `tick` as time goes by. The turn is over when `outcome`
+    is set.
+    """
+
+    state: State = State.IDLE
+    outcome: Outcome | None = None
+    #: What the dialog that is open asks for; None when none is.
+    dialog: str | None = None
+    #: Records outside of every turn of ours: turns that the CLI started, notices between turns.
+    aside: list[Record] = attrs.field(factory=list)
+
+    _turn: _Turn = attrs.field(factory=_Turn)
+    _status: Status = Status()
+    _status_at: float = 0.0
+    _last_record_at: float = 0.0
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events of the present or last turn, in order."""
+        return tuple(self._turn.events)
+
+    # -- inputs ---------------------------------------------------------------------------------
+
+    def submit(self, prompt: str, now: float) -> None:
+        """Say that a prompt stands in the input box and Enter has been pressed once.
+
+        Args:
+            prompt: The text, for the comparison with what the CLI records.
+            now: Seconds, by the clock that every other call uses.
+
+        Raises:
+            RuntimeError: A turn is open.
+        """
+        self._begin(State.SUBMITTED, normalized(prompt), now)
+
+    def resume(self, now: float) -> None:
+        """Say that a CLI was started on a transcript whose last record is the prompt."""
+        self._begin(State.RUNNING, None, now)
+
+    def _begin(self, state: State, prompt: str | None, now: float) -> None:
+        if self.state not in {State.IDLE, State.AUTONOMOUS}:
+            raise RuntimeError(f"cannot start a turn while {self.state.value}; end that one first")
+        self.state = State.BEHIND if self.state is State.AUTONOMOUS else state
+        self.outcome = None
+        self._turn = _Turn(prompt=prompt, submitted_at=now, entered_at=now)
+        self._last_record_at = now
+
+    def entered(self, now: float) -> None:
+        """Say that Enter was pressed again."""
+        self._turn.enters += 1
+        self._turn.entered_at = now
+
+    def interrupt_sent(self) -> None:
+        """Say that one Esc has been sent to end the turn."""
+        self._turn.interrupt_sent = True
+
+    def feed(self, record: Record, now: float) -> list[Event]:
+        """Take the next record of the transcript; return the events it adds to the turn."""
+        if record.is_sidechain:
+            return []
+        before = len(self._turn.events)
+        self._last_record_at = now
+        self._take(record, now)
+        return self._turn.events[before:]
+
+    def observe(self, status: Status, now: float) -> None:
+        """Take a reading of the status file."""
+        if (status.state, status.changed_at) != (self._status.state, self._status.changed_at):
+            self._status_at = now
+            # A CLI that was just started says ``idle`` once before it has done anything.
+            self._turn.status_moved |= self._status.state is not None
+        self._status = status
+        if status.state == "busy" and self.state is State.SUBMITTED:
+            self._turn.acknowledged = True
+        self.dialog = (status.waiting_for or "dialog") if status.state == "waiting" else None
+
+    def fail(self, error: BackendError, *, reusable: bool = False) -> None:
+        """End the turn, if one is open, with an error from outside: the process died, say."""
+        if self.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+            self._end("failed", error=error, reusable=reusable)
+
+    def tick(self, now: float) -> Command | None:
+        """Draw the conclusions that time allows; return what is to be done about it, if anything."""
+        if self.state is State.SUBMITTED:
+            return self._tick_submitted(now)
+        if self.state is State.RUNNING:
+            return self._tick_running(now)
+        if self.state in {State.AUTONOMOUS, State.BEHIND} and self._at_rest_for(_SETTLE, now):
+            self._step_end_other()
+        return None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the CLI has taken the prompt of the open turn."""
+        return self.state is State.RUNNING
+
+    # -- records --------------------------------------------------------------------------------
+
+    def _take(self, record: Record, now: float) -> None:
+        signal = signal_of(record)
+        step = TABLE[self.state].get(signal, _DEFAULT[self.state])
+        match step:
+            case Step.ASIDE:
+                self.aside.append(record)
+            case Step.HOLD:
+                self._turn.held.append(record)
+            case Step.ACKNOWLEDGE:
+                self._turn.acknowledged = True
+            case Step.BEGIN_OTHER:
+                self.aside.append(record)
+                self.state = State.AUTONOMOUS if self.state is State.IDLE else State.BEHIND
+            case Step.END_OTHER:
+                self.aside.append(record)
+                self._step_end_other()
+            case Step.ACCEPT:
+                self._accept(record, now)
+            case Step.EMIT:
+                self._emit(record, signal)
+            case _:
+                self._emit(record, signal)
+                self._conclude(step, record)
+
+    def _step_end_other(self) -> None:
+        self.state = State.SUBMITTED if self.state is State.BEHIND else State.IDLE
+
+    def _accept(self, record: Record, now: float) -> None:
+        self.state = State.RUNNING
+        self._turn.acknowledged = True
+        self._emit(record, Signal.PROMPT)
+        if self._turn.prompt is not None and normalized(record.text) != self._turn.prompt:
+            self._end(
+                "failed",
+                error=SessionError(
+                    "the CLI recorded another prompt than the one that was sent; the conversation "
+                    "was closed. Sent and recorded: "
+                    f"{_excerpt(self._turn.prompt)} and {_excerpt(record.text)}",
+                    kind="altered",
+                    session_id=record.session_id,
+                ),
+                reusable=False,
+            )
+            return
+        held, self._turn.held = self._turn.held, []
+        # Only what hangs on this prompt is part of the turn; the rest is a late line of another.
+        family = {record.uuid}
+        for earlier in held:
+            if self.state is State.RUNNING and earlier.parent_uuid in family:
+                family.add(earlier.uuid)
+                self._take(earlier, now)
+            else:
+                self.aside.append(earlier)
+
+    def _emit(self, record: Record, signal: Signal) -> None:
+        match signal:
+            case Signal.ANSWER | Signal.FILLER:
+                self._turn.error = None
+                self._turn.open_tools |= {
+                    str(block.get("id"))
+                    for block in record.blocks
+                    if block.get("type") == "tool_use"
+                }
+            case Signal.TOOL_RESULT:
+                self._turn.error = None
+                self._turn.open_tools -= {str(block.get("tool_use_id")) for block in record.blocks}
+            case Signal.CONTINUATION:
+                self._turn.error = None
+            case Signal.ERROR:
+                self._turn.error = record
+            case Signal.END:
+                duration = record.raw.get("durationMs")
+                self._turn.duration_ms = duration if isinstance(duration, int) else None
+        if (event := normalize(record)) is not None:
+            self._turn.events.append(event)
+
+    def _conclude(self, step: Step, record: Record) -> None:
+        kind = _ENDINGS[step]
+        if step is Step.REJECT:
+            text = str(record.raw.get("content", ""))
+            error = SessionError(f"the CLI refused the prompt: {text}", kind="rejected")
+            # The refused text may stand in the box again, with no way to tell.
+            self._end(kind, error=error, reusable=False)
+        elif step is Step.INTERRUPT and self.dialog is not None:
+            self._end("failed", error=self._unanswered(self.dialog))
+        elif step is Step.COMPLETE and self._turn.error is not None:
+            self._fail_by(self._turn.error)
+        elif step is Step.COMPLETE and (cut := self._cut_answer()) is not None:
+            self._end("failed", error=cut)
+        else:
+            self._end(kind)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def _tick_submitted(self, now: float) -> Command | None:
+        if self.dialog is not None:
+            if now - self._status_at > _DIALOG_SETTLE:
+                self._end("failed", error=self._unanswered(self.dialog), reusable=False)
+            return None
+        quiet = now - max(self._turn.entered_at, self._last_record_at, self._status_at)
+        if quiet <= _ENTER_AGAIN:
+            return None
+        if (
+            self._status.state == "idle"
+            and not self._turn.acknowledged
+            and self._turn.enters < _MOST_ENTERS
+        ):
+            return Command.PRESS_ENTER
+        if self._status.at_rest and quiet > 2 * _ENTER_AGAIN:
+            self._end(
+                "failed",
+                error=SessionError(
+                    "the prompt was typed and sent, and the CLI neither recorded nor refused it; "
+                    "the conversation was closed. Send the same messages again",
+                    kind="not_accepted",
+                ),
+                reusable=False,
+            )
+        return None
+
+    def _tick_running(self, now: float) -> Command | None:
+        if self._turn.error is not None:
+            final = (
+                self._turn.error.message.get("stop_reason") != "tool_use"
+                and not self._turn.open_tools
+            )
+            resting = self._status.at_rest or self._status.state == "waiting"
+            quiet = now - max(self._last_record_at, self._status_at)
+            if final and resting and quiet > _ERROR_SETTLE:
+                self._fail_by(self._turn.error)
+                return None
+        elif self.dialog is not None:
+            if not self._turn.dismissed and now - self._status_at > _DIALOG_SETTLE:
+                self._turn.dismissed = True
+                return Command.DISMISS
+        elif self._at_rest_for(_SETTLE, now):
+            if self._turn.interrupt_sent:
+                self._end("interrupted", restored=True)
+            else:
+                self._end("failed", error=self._no_end(), reusable=False)
+        return None
+
+    def _at_rest_for(self, seconds: float, now: float) -> bool:
+        quiet = now - max(self._last_record_at, self._status_at)
+        return self._status.at_rest and self._turn.status_moved and quiet > seconds
+
+    # -- endings --------------------------------------------------------------------------------
+
+    def _fail_by(self, record: Record) -> None:
+        error = failure(record)
+        self._end("failed", error=error, reusable=not isinstance(error, AuthError))
+
+    def _cut_answer(self) -> BackendError | None:
+        # 2.1.197 takes a body that ends without message_stop for a whole one; the API itself never
+        # ends a message without a stop reason.
+        last = next((e for e in reversed(self.events) if isinstance(e, AssistantMessage)), None)
+        if last is None or last.stop_reason is not None or last.model == "<synthetic>":
+            return None
+        return BackendError(
+            "the answer was cut off before its end; what had arrived is in `partial`",
+            kind="truncated",
+        )
+
+    def _no_end(self) -> BackendError:
+        return SessionError(
+            "the CLI went idle without ending the turn; the conversation was closed. "
+            "Send the same messages again",
+            kind="no_end",
+        )
+
+    def _unanswered(self, asked: str) -> BackendError:
+        return SessionError(
+            f"the CLI opened a dialog ({asked}) that nobody here can answer; it was refused. "
+            "Allow the tool in the settings, or choose another permission_mode",
+            kind="dialog",
+        )
+
+    def _end(
+        self,
+        kind: str,
+        *,
+        error: BackendError | None = None,
+        reusable: bool = True,
+        restored: bool = False,
+    ) -> None:
+        result = self._result(kind)
+        if error is not None:
+            error.partial = self.events
+            error.result = result
+            error.session_id = error.session_id or result.session_id
+        self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
+        self.state = State.IDLE
+
+    def _result(self, kind: str) -> ResultMessage:
+        answers: dict[str | None, list[AssistantMessage]] = {}
+        for event in self.events:
+            if isinstance(event, AssistantMessage) and event.error is None:
+                answers.setdefault(event.message_id, []).append(event)
+        usage = Usage()
+        for records in answers.values():
+            usage += records[-1].usage
+        last = [*answers.values()][-1] if answers else []
+        elapsed = round((self._last_record_at - self._turn.submitted_at) * 1000)
+        return ResultMessage(
+            subtype=_SUBTYPES.get(kind, kind),
+            is_error=kind in {"failed", "rejected"},
+            result="".join(event.text for event in last) if last else None,
+            stop_reason=last[-1].stop_reason if last else None,
+            num_turns=len(answers),
+            duration_ms=elapsed if self._turn.duration_ms is None else self._turn.duration_ms,
+            usage=usage,
+            model=last[-1].model if last else None,
+            session_id=self.events[-1].session_id if self.events else None,
+        )
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

@@ -1,0 +1,55 @@
+"""The last screenful of a terminal: bytes are kept, and rendered only when somebody asks."""
+
+from __future__ import annotations
+
+import collections
+from typing import Final
+
+import pyte
+
+# Enough for several full repaints of a large screen; the newest is what counts.
+_KEPT_BYTES: Final = 65_536
+
+
+class Screen:
+    """Keeps the newest output of a program and shows what a terminal would show of it.
+
+    Args:
+        rows: The height of the terminal in lines.
+        columns: The width of the terminal in cells.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self._size = (columns, rows)
+        self._chunks: collections.deque[bytes] = collections.deque()
+        self._kept = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take output; the oldest beyond a bound is let go."""
+        self._chunks.append(data)
+        self._kept += len(data)
+        while self._kept - len(self._chunks[0]) >= _KEPT_BYTES:
+            self._kept -= len(self._chunks.popleft())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Render at another size from now on."""
+        self._size = (columns, rows)
+
+    def render(self) -> str:
+        """Return the lines on the screen, without blanks at their ends and blank lines around."""
+        screen = pyte.Screen(*self._size)
+        stream = pyte.ByteStream(screen)
+        for data in self._chunks:
+            try:
+                stream.feed(data)
+            except Exception:  # noqa: BLE001, PERF203, S112 - pyte raises at sequences it does not
+                # know; what it has drawn is still the best there is, and no error may come of it.
+                stream = pyte.ByteStream(screen)
+                continue
+        lines = [line.rstrip() for line in screen.display]
+        return "\n".join(lines).strip("\n")
+
+    def tail(self, lines: int = 20) -> str:
+        """Return the last lines of text on the screen, blank ones left out."""
+        text = [line for line in self.render().split("\n") if line.strip()]
+        return "\n".join(text[-lines:])

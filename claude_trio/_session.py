@@ -1,0 +1,434 @@
+"""One live conversation: a process, the files that it writes, and the turn that it is in.
+
+A session is one task (`Session.run`) in the backend's nursery. It is shielded from the cancellation
+of that nursery, since an interrupted turn must be seen to settle and a process must be ended in
+order; it ends when its process does, or when `stop` is called. Expected failures never leave it:
+they become the outcome of the turn, and are raised where the turn is consumed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import attrs
+import trio
+
+from ._inbox import Inbox
+from ._jsonl import JsonlWatcher, StatusFile
+from ._protocol import keys, screens
+from ._protocol.history import Conversation, Exchange, exchange_of
+from ._protocol.records import Record
+from ._protocol.status import Status
+from ._protocol.transcript import project_key, write_transcript
+from ._protocol.turns import Command, Outcome, State, TurnManager
+from ._pty import PtyClaudeProcess, open_pty_process
+from .errors import AuthError, BackendError, ProcessError, SessionError, StartupError
+from .options import BackendOptions
+
+_AT_REST_INTERVAL: Final = 0.1  # seconds between two looks while nothing is expected
+_TURN_INTERVAL: Final = 0.004
+_SCREEN_QUIET: Final = 0.5  # a dialog is painted in several steps
+_SCREEN_INTERVAL: Final = 0.25
+_MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
+_PANEL_GRACE: Final = 2.0
+_LAST_WORDS: Final = 0.5
+_ENTER_GAP: Final = 0.05  # 2.1.197 swallows an Enter that follows too close upon the text
+#: From this version on the Enter may follow at once (220 of 220).
+_PROMPT_ENTER_SINCE: Final = (2, 1, 300)
+
+Origin: TypeAlias = Literal["fresh", "resumed"]
+
+
+class Unusable(Exception):  # noqa: N818 - a signal between two modules, never shown
+    """The session cannot take this prompt; another way has to be found."""
+
+
+@attrs.frozen
+class SessionInfo:
+    """What a backend tells about one of its processes.
+
+    Attributes:
+        session_id: The conversation, as the CLI names it.
+        pid: The process; None before it was started.
+        cli_version: The CLI's version; None before it has said so.
+        transcript: The file that the events are read from.
+        origin: ``fresh`` for a new conversation, ``resumed`` for one continued from a written
+            history.
+        turns: How many prompts the process has taken, the present one included.
+        state: What the conversation is doing, in words.
+    """
+
+    session_id: str
+    pid: int | None
+    cli_version: str | None
+    transcript: Path
+    origin: Origin
+    turns: int
+    state: str
+
+
+@attrs.define(eq=False)
+class Session:
+    """One process and its conversation.
+
+    Args:
+        options: The backend's.
+        program: The CLI.
+        environment: Its whole environment.
+        config_directory: Where that CLI keeps its sessions.
+        on_idle: Called when the conversation can take another prompt.
+        on_end: Called when the session is over.
+    """
+
+    options: BackendOptions
+    program: Path
+    environment: Mapping[str, str]
+    config_directory: Path
+    on_idle: Callable[[Session], None]
+    on_end: Callable[[Session], None]
+    origin: Origin = "fresh"
+    session_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    #: What the conversation has lived through, as far as a caller can know it.
+    exchanges: tuple[Exchange, ...] = ()
+    #: The prompt that is being answered.
+    prompt: Exchange | None = None
+    inbox: Inbox | None = None
+    turn_count: int = 0
+    turns: TurnManager = attrs.field(factory=TurnManager)
+    status: Status = Status()
+
+    _watcher: JsonlWatcher = attrs.field(init=False)
+    _status_file: StatusFile = attrs.field(init=False)
+    _process: PtyClaudeProcess | None = None
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
+    _started: trio.Event = attrs.field(factory=trio.Event)
+    _start_failure: BackendError | None = None
+    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _screen_checked_at: float = 0.0
+    _escape_sent: bool = False
+    _give_up_at: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        key = project_key(str(self.options.cwd))
+        transcript = self.config_directory / "projects" / key / f"{self.session_id}.jsonl"
+        self._watcher = JsonlWatcher(transcript)
+
+    @property
+    def info(self) -> SessionInfo:
+        """What is known of the session now."""
+        return SessionInfo(
+            session_id=self.session_id,
+            pid=self._process.pid if self._process is not None else None,
+            cli_version=self.status.version,
+            transcript=self._watcher.path,
+            origin=self.origin,
+            turns=self.turn_count,
+            state=self.turns.state.value if self._started.is_set() else "starting",
+        )
+
+    # -- the consumer's side ----------------------------------------------------------------------
+
+    async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
+        """Start the process and send the first prompt; return where its answer will be.
+
+        Needs to be called once. When cancelled the session is stopping.
+
+        Raises:
+            BackendError: The process could not be started, or did not become ready in time.
+        """
+        text = conversation.prompt_text
+        resumed = (
+            bool(conversation.exchanges)
+            or text is None
+            or not keys.is_typable(keys.normalized(text))
+        )
+        if resumed:
+            self._write_history(conversation)
+            inbox = self._open_inbox(conversation)
+            self.turns.resume(trio.current_time())
+        nursery.start_soon(self.run)
+        try:
+            with trio.move_on_after(self.options.startup_timeout) as waiting:
+                await self._started.wait()
+            if waiting.cancelled_caught:
+                raise self._startup_error(
+                    "timeout", f"not ready within {self.options.startup_timeout:g} seconds"
+                )
+            if self._start_failure is not None:
+                raise self._start_failure
+            if not resumed:
+                inbox = await self.submit(conversation)
+        except BaseException as exc:
+            self.stop()
+            if isinstance(exc, Unusable):
+                raise SessionError(
+                    "the CLI was ready and then not; the conversation was closed", kind="dialog"
+                ) from None
+            raise
+        return inbox
+
+    async def submit(self, conversation: Conversation) -> Inbox:
+        """Type a prompt into the idle CLI and send it; return where its answer will be.
+
+        When cancelled, or when it raises, the session is stopping: what stands in the input box is
+        not known.
+
+        Raises:
+            Unusable: The CLI takes no prompt now, or this one cannot be typed exactly.
+            ProcessError: The process has ended.
+        """
+        text = conversation.prompt_text
+        data = keys.typed(text) if text is not None else None
+        if text is None or data is None or self._process is None:
+            raise Unusable
+        try:
+            await self._close_panel()
+            await self._process.write(data)
+            await trio.sleep(self._enter_gap())
+            # A dialog may have come up meanwhile, and Enter would answer it.
+            if not self._look_at_status().at_rest:
+                raise Unusable  # noqa: TRY301 - the clean-up below is for this too
+            inbox = self._open_inbox(conversation)
+            self.turns.submit(text, trio.current_time())
+            await self._process.write(keys.ENTER)
+        except BaseException:
+            self.stop()
+            raise
+        return inbox
+
+    def unwanted(self) -> None:
+        """Say that nobody reads the present turn any more; it is interrupted and settled.
+
+        May be called from anywhere, a finaliser included; the session's own task does the work.
+        """
+        if self.inbox is not None:
+            self.inbox.unwanted = True
+
+    def stop(self) -> None:
+        """End the session: its process is asked to exit, then made to. Returns at once."""
+        self._scope.cancel()
+
+    def _open_inbox(self, conversation: Conversation) -> Inbox:
+        self.exchanges = conversation.exchanges
+        self.prompt = Exchange(conversation.prompt)
+        self.inbox = Inbox()
+        self.turn_count += 1
+        self._escape_sent, self._give_up_at = False, None
+        self._wake.set()
+        return self.inbox
+
+    def _write_history(self, conversation: Conversation) -> None:
+        self.origin = "resumed"
+        data = write_transcript(
+            conversation.messages,
+            session_id=self.session_id,
+            cwd=str(self.options.cwd),
+            model=self.options.model,
+            version="2.1.0",  # any: it says who wrote the record, and the CLI does not ask
+            now=datetime.datetime.now(datetime.UTC),
+        )
+        path = self._watcher.path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+                f.write(data)
+        except OSError as exc:
+            raise SessionError(
+                f"cannot write the history of the conversation to {path}: {exc}", kind="not_loaded"
+            ) from exc
+        self._watcher = JsonlWatcher(path, offset=len(data))
+
+    async def _close_panel(self) -> None:
+        """See that the CLI waits for a prompt; close a panel that it has opened after a turn."""
+        assert self._process is not None
+        status = self._look_at_status()
+        if status.state == "waiting":
+            await self._process.write(keys.ESCAPE)
+            with trio.move_on_after(_PANEL_GRACE):
+                while not (status := self._look_at_status()).at_rest:
+                    await trio.sleep(_TURN_INTERVAL)
+        if not status.at_rest or self.turns.state not in {State.IDLE, State.AUTONOMOUS}:
+            raise Unusable
+
+    def _look_at_status(self) -> Status:
+        assert self._process is not None
+        self.status = self._status_file.read() or Status()
+        self.turns.observe(self.status, trio.current_time())
+        return self.status
+
+    def _enter_gap(self) -> float:
+        version = tuple(int(n) for n in (self.status.version or "0").split(".") if n.isdigit())
+        return 0.0 if version >= _PROMPT_ENTER_SINCE and self.turn_count else _ENTER_GAP
+
+    # -- the session's own task -------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Own the process from its start to its end, and read what it writes."""
+        try:
+            with self._scope:
+                await trio.lowlevel.checkpoint()  # stopped before it started
+                async with open_pty_process(
+                    self._argv(),
+                    cwd=self.options.cwd,
+                    env=self.environment,
+                    exit_grace=self.options.exit_grace,
+                ) as process:
+                    self._process = process
+                    self._status_file = StatusFile(self.config_directory, process.pid)
+                    await self._attend(process)
+        except ProcessError as exc:  # it could not be started
+            self._start_failure = exc
+        except Exception as exc:
+            raise BackendError(
+                f"a defect of claude_trio ended session {self.session_id}: {exc!r}. Please report it",
+                kind="bug",
+                session_id=self.session_id,
+            ) from exc
+        finally:
+            self._end()
+
+    def _argv(self) -> list[str]:
+        if self.origin == "resumed":
+            which = ["--resume", self.session_id, "--reply-on-resume"]
+        else:
+            which = ["--session-id", self.session_id]
+        return [str(self.program), *which, *self.options.arguments()]
+
+    async def _attend(self, process: PtyClaudeProcess) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._poll, process)
+            await process.wait()
+            nursery.cancel_scope.cancel()
+        # The last records and the last screen may still be on their way.
+        with trio.move_on_after(_LAST_WORDS):
+            await process.drained.wait()
+        while records := self._watcher.read():
+            self._feed(records)
+        if not self._started.is_set():
+            self._start_failure = self._startup_error("exited", "it ended before it was ready")
+        self.turns.fail(process.death("the turn cannot be finished"))
+
+    async def _poll(self, process: PtyClaudeProcess) -> None:
+        while True:
+            await self._tick(process)
+            if self.inbox is not None or not self._started.is_set():
+                await trio.sleep(_TURN_INTERVAL)
+            else:
+                self._wake = trio.Event()
+                with trio.move_on_after(_AT_REST_INTERVAL):
+                    await self._wake.wait()
+
+    async def _tick(self, process: PtyClaudeProcess) -> None:
+        now = trio.current_time()
+        # The file itself is the buffer: while the consumer is behind, it is not read on.
+        if self.inbox is None or len(self.inbox.events) < _MOST_WAITING:
+            self._feed(self._watcher.read())
+        self._look_at_status()
+        if not self._started.is_set():
+            self._check_start(process, now)
+        command = self.turns.tick(now)
+        try:
+            if command is Command.PRESS_ENTER:
+                self.turns.entered(now)
+                await process.write(keys.ENTER)
+            elif command is Command.DISMISS:
+                await self._escape(process)
+            if self.inbox is not None and self.turns.outcome is not None:
+                await self._finish(process, self.inbox, self.turns.outcome)
+            elif self.inbox is not None and self.inbox.unwanted:
+                await self._interrupt(process, now)
+        except ProcessError:
+            # The terminal closed under us. `run` waits for the process, and knows more then.
+            self.stop()
+
+    def _feed(self, records: Iterable[Record]) -> None:
+        now = trio.current_time()
+        for record in records:
+            events = self.turns.feed(record, now)
+            if self.inbox is not None and events:
+                self.inbox.put(events)
+
+    def _check_start(self, process: PtyClaudeProcess, now: float) -> None:
+        ready = self.status.at_rest or (self.origin == "resumed" and self.status.state is not None)
+        if ready:
+            self._started.set()
+            return
+        quiet = now - process.last_output_at > _SCREEN_QUIET
+        if not quiet or now - self._screen_checked_at < _SCREEN_INTERVAL:
+            return
+        self._screen_checked_at = now
+        screen = screens.recognise(process.screen.render())
+        if screen is None:
+            return
+        if screen.kind == "login":
+            self._start_failure = AuthError(screen.advice, kind="auth")
+        else:
+            self._start_failure = self._startup_error(screen.kind, screen.advice)
+        self._started.set()
+
+    def _startup_error(self, kind: str, what: str) -> StartupError:
+        process = self._process
+        return StartupError(
+            f"the CLI did not reach its prompt: {what}",
+            kind=kind,
+            session_id=self.session_id,
+            exit_code=process.exit_code if process is not None else None,
+            signal=process.exit_signal if process is not None else None,
+            screen_tail=process.screen.tail() if process is not None else "",
+        )
+
+    async def _escape(self, process: PtyClaudeProcess) -> None:
+        self._escape_sent = True
+        self.turns.interrupt_sent()
+        await process.write(keys.ESCAPE)
+
+    async def _interrupt(self, process: PtyClaudeProcess, now: float) -> None:
+        if self._give_up_at is None:
+            self._give_up_at = now + self.options.interrupt_grace
+        # Only a turn that the CLI runs can be interrupted; before and after, Esc is just a key.
+        runs = self.turns.accepted and self.status.state in {"busy", "waiting"}
+        if runs and not self._escape_sent:
+            await self._escape(process)
+        elif now > self._give_up_at:
+            self.turns.fail(
+                SessionError(
+                    f"the CLI did not settle within {self.options.interrupt_grace:g} seconds of the "
+                    "interrupt; the conversation was closed",
+                    kind="not_settled",
+                    session_id=self.session_id,
+                )
+            )
+
+    async def _finish(self, process: PtyClaudeProcess, inbox: Inbox, outcome: Outcome) -> None:
+        if outcome.restored:
+            await process.write(keys.CLEAR)
+        elif self.prompt is not None:
+            lived = exchange_of(self.prompt.prompt, self.turns.events)
+            self.exchanges = (*self.exchanges, lived)
+        self.inbox = self.prompt = None
+        if outcome.reusable:
+            self.on_idle(self)
+        else:
+            self.stop()
+        inbox.finish(outcome)
+
+    def _end(self) -> None:
+        """Tell everybody who waits that there is nothing more to come."""
+        if not self._started.is_set() and self._start_failure is None:
+            self._start_failure = self._startup_error("exited", "it was stopped")
+        self._started.set()
+        self.turns.fail(
+            self._start_failure
+            or SessionError("the conversation was closed during the turn", kind="closed")
+        )
+        inbox, self.inbox = self.inbox, None
+        if inbox is not None and self.turns.outcome is not None:
+            inbox.finish(self.turns.outcome)
+        if self._process is not None and self._process.exit_signal is not None:
+            self._status_file.remove()
+        self.on_end(self)

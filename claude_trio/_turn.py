@@ -1,0 +1,211 @@
+"""`Turn`: what `ClaudeCodeBackend.complete` returns, a channel of the events of one answer."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import final
+
+import attrs
+import trio
+
+from ._inbox import Inbox
+from ._protocol.history import Conversation
+from ._session import Session, SessionInfo
+from ._util import NoPublicConstructor
+from .errors import TurnTimeout
+from .events import AssistantMessage, ContentBlock, Event, ResultMessage
+from .options import BackendOptions
+
+
+@final
+class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
+    """One question and its answer, as a channel of events. Made by `ClaudeCodeBackend.complete`.
+
+    Read it in either of these ways; the last event is a `ResultMessage`::
+
+        async for event in backend.complete(messages): ...
+
+        async with backend.complete(messages) as turn:
+            async for event in turn: ...
+
+    Nothing runs on its behalf but what its consumer waits for, and nothing happens before the first
+    read. A failed turn raises from the read that comes to it, after the events before it.
+
+    **Leaving early:** with ``async with``, the end of the block interrupts a turn that is not over
+    and waits until the CLI has settled. Without it, a ``break`` leaves the turn to be interrupted
+    when the object is collected, with a `ResourceWarning`, or when the backend is closed.
+
+    **Cancellation:** a read that is cancelled interrupts the turn and waits until the CLI has
+    settled, at most ``interrupt_grace`` seconds, before `trio.Cancelled` goes on; the process can
+    then be used again, or has been ended. This departs from what trio's own channels do, where a
+    cancelled receive has no effect: the alternative is an agent that goes on editing files after its
+    caller has given up.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[Conversation], Awaitable[tuple[Session, Inbox]]],
+        conversation: Conversation,
+        options: BackendOptions,
+    ) -> None:
+        self._begin = begin
+        self._conversation = conversation
+        self._options = options
+        self._session: Session | None = None
+        self._inbox: Inbox | None = None
+        self._deadline = math.inf
+        self._result: ResultMessage | None = None
+        self._busy = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        if self._closed:
+            state = "closed"
+        elif self._inbox is None:
+            state = "not begun"
+        else:
+            state = "over" if self._inbox.outcome is not None else "running"
+        return f"<Turn {state}>"
+
+    @property
+    def result(self) -> ResultMessage | None:
+        """How the turn ended, and what it used; None until it is over. Set for a failed turn too."""
+        if self._inbox is None or self._inbox.outcome is None:
+            return None
+        return self._inbox.outcome.result
+
+    @property
+    def session(self) -> SessionInfo | None:
+        """The process that answers; None before the turn has begun."""
+        return self._session.info if self._session is not None else None
+
+    async def receive(self) -> Event:
+        """Return the next event.
+
+        When cancelled, the turn is interrupted and settled first: see the class.
+
+        Raises:
+            trio.EndOfChannel: The turn is over, and its `ResultMessage` has been read.
+            trio.ClosedResourceError: `aclose` has been called, or a read was cancelled.
+            trio.BusyResourceError: Another task is reading this turn.
+            TurnTimeout: It took longer than ``options.turn_timeout``; it has been interrupted.
+            AuthError: The CLI is not logged in, or its login was refused.
+            RateLimitError: A limit stopped the turn.
+            ProcessError: The process could not be started, or died.
+            SessionError: The conversation could not go on; ``kind`` says why.
+            BackendError: Any other failure of the turn; ``kind`` says which.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this turn has been closed")
+        if self._busy:
+            raise trio.BusyResourceError("another task is reading this turn")
+        self._busy = True
+        try:
+            inbox = await self._wait()
+        except BaseException:
+            await self._settle()
+            raise
+        finally:
+            self._busy = False
+        return self._take(inbox)
+
+    async def _wait(self) -> Inbox:
+        if self._inbox is None:
+            self._session, self._inbox = await self._begin(self._conversation)
+            if self._options.turn_timeout is not None:
+                self._deadline = trio.current_time() + self._options.turn_timeout
+        with trio.move_on_at(self._deadline) as limit:
+            await self._inbox.wait()
+        assert self._session is not None
+        if limit.cancelled_caught and not self._inbox.events and self._inbox.outcome is None:
+            raise TurnTimeout(
+                f"the turn took longer than {self._options.turn_timeout:g} seconds; "
+                "it was interrupted",
+                kind="timeout",
+                session_id=self._session.session_id,
+                partial=self._session.turns.events,
+            )
+        return self._inbox
+
+    def _take(self, inbox: Inbox) -> Event:
+        if inbox.events:
+            return inbox.events.popleft()
+        outcome = inbox.outcome
+        assert outcome is not None
+        if self._result is not None:
+            raise trio.EndOfChannel
+        if outcome.error is not None:
+            self._closed = True
+            raise outcome.error
+        self._result = outcome.result
+        return outcome.result
+
+    async def _settle(self) -> None:
+        """Close the turn; interrupt it if it runs, and wait for that, whatever is cancelled."""
+        self._closed = True
+        session, inbox = self._session, self._inbox
+        if session is None or inbox is None or inbox.outcome is not None:
+            return
+        inbox.unwanted = True
+        # The session gives up by itself after the grace; the second on top is for a slow machine.
+        with trio.move_on_after(self._options.interrupt_grace + 1, shield=True):
+            await inbox.finished.wait()
+        if not inbox.finished.is_set():
+            session.stop()
+
+    async def aclose(self) -> None:
+        """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.
+
+        Cancellation does not shorten that, which is bounded by ``options.interrupt_grace``. Closing
+        twice is allowed.
+        """
+        await self._settle()
+        await trio.lowlevel.checkpoint()
+
+    async def get_final_message(self) -> AssistantMessage:
+        """Read the turn to its end; return its last API message, with all blocks of that message.
+
+        Cancelling interrupts the turn, as in `receive`.
+
+        Raises:
+            ValueError: The model said nothing in this turn.
+            BackendError: The turn failed, as in `receive`.
+        """
+        last: AssistantMessage | None = None
+        blocks: tuple[ContentBlock, ...] = ()
+        async for event in self:
+            if isinstance(event, AssistantMessage):
+                same = last is not None and event.message_id == last.message_id
+                blocks = (*blocks, *event.content) if same else event.content
+                last = event
+        if last is None:
+            raise ValueError("the turn has no message left to read; it said nothing, or was read")
+        return attrs.evolve(last, content=blocks)
+
+    async def get_final_text(self) -> str:
+        """Read the turn to its end; return the text of its last API message.
+
+        Cancelling interrupts the turn, as in `receive`.
+
+        Raises:
+            BackendError: The turn failed, as in `receive`.
+        """
+        async for _ in self:
+            pass
+        return (self._result.result if self._result is not None else None) or ""
+
+    def __del__(self) -> None:
+        """Hand a turn that was dropped to its session, which interrupts and settles it."""
+        inbox: Inbox | None = getattr(self, "_inbox", None)
+        if inbox is None or inbox.outcome is not None or inbox.unwanted:
+            return
+        inbox.unwanted = True
+        warnings.warn(
+            f"{self!r} was dropped before its end and is being interrupted; "
+            "use `async with` to leave a turn early",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )

@@ -1,0 +1,60 @@
+"""What the trio modules share."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Generator
+from typing import Any, NoReturn, TypeVar
+
+import trio
+
+from .errors import BackendError
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def one_exception() -> Generator[None, None, None]:
+    """Let one exception out of a nursery that the caller cannot see.
+
+    Exactly one layer of group is taken off: the one that our own nursery put on. So the caller's
+    exception comes out as the same object, with the context it had, and a group that the caller
+    raised stays a group. A cancellation beside it is not lost: trio raises it again at the next
+    checkpoint. Two failures at once cannot both come out bare; they come out as one
+    `BackendError` that has the group as its cause.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failures = [exc for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
+        if len(failures) < 2:
+            _reraise(failures[0] if failures else group.exceptions[0])
+        for exc in failures:
+            if isinstance(exc, KeyboardInterrupt | SystemExit):
+                raise type(exc)(*exc.args) from group
+        raise BackendError(
+            "the block and a background task of the backend both failed; the cause has both",
+            kind="bug",
+        ) from group
+
+
+def _reraise(exc: BaseException) -> NoReturn:
+    # Raising inside an except clause would overwrite the context that the exception came with.
+    context = exc.__context__
+    try:
+        raise exc
+    finally:
+        exc.__context__ = context
+        del exc, context
+
+
+class NoPublicConstructor(abc.ABCMeta):
+    """Metaclass of classes that only this package makes, by ``Class._create(…)``."""
+
+    def __call__(cls, *args: object, **kwargs: object) -> NoReturn:
+        """Refuse: the object would have nobody to own it."""
+        raise TypeError(f"{cls.__name__} has no public constructor; see its docstring")
+
+    def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:
+        return super().__call__(*args, **kwargs)  # type: ignore[misc,no-any-return]

@@ -1,0 +1,131 @@
+"""Every failure a caller is expected to meet, as one tree with attributes.
+
+`BackendError` is the root: catching it catches everything this package raises on purpose. Wrong
+arguments are not in the tree; they are plain `ValueError` and `TypeError`, raised before anything
+starts. All of these pickle, so they can cross a process boundary with their attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from .events import Event, ResultMessage
+
+
+@attrs.define(eq=False, slots=False)
+class BackendError(Exception):
+    """The root of the tree, and the class of failures that need no class of their own.
+
+    Attributes:
+        message: What happened, to what, and what to do about it.
+        kind: A stable word to branch on. A turn that the API refused has one of ``billing``,
+            ``model_not_found``, ``context_overflow``, ``request_too_large``, ``server``,
+            ``connection``, ``timeout``, ``truncated``, ``max_output_tokens``, ``refusal``,
+            ``invalid_request`` or ``unknown``; a defect of this package has ``bug``.
+        session_id: The conversation it happened in, if there was one.
+        request_id: The API's name for the failed request, if the CLI told.
+        status: The HTTP status of the failed request, if the CLI told.
+        partial: The events of the turn that had been read when it failed, in order.
+        result: What the turn had used and said when it failed, with ``is_error`` set.
+    """
+
+    message: str = ""
+    kind: str = "unknown"
+    session_id: str | None = None
+    request_id: str | None = None
+    status: int | None = None
+    partial: tuple[Event, ...] = attrs.field(default=(), repr=False)
+    result: ResultMessage | None = attrs.field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the attributes: ``args`` alone would lose what was set later."""
+        return (type(self), tuple(getattr(self, field.name) for field in attrs.fields(type(self))))
+
+
+@attrs.define(eq=False, slots=False)
+class AuthError(BackendError):
+    """The CLI is not logged in, or its login was refused (401, 403, revoked, organisation)."""
+
+
+@attrs.define(eq=False, slots=False)
+class RateLimitError(BackendError):
+    """A usage limit or a rate limit stopped the turn.
+
+    Attributes:
+        resets_at: When the limit is lifted, in seconds since the epoch, if the CLI told.
+        limit_type: Which limit, for example ``five_hour`` or ``seven_day``, if the CLI told.
+    """
+
+    resets_at: float | None = None
+    limit_type: str | None = None
+
+
+@attrs.define(eq=False, slots=False)
+class SessionError(BackendError):
+    """One conversation cannot go on as asked.
+
+    `kind` says why: ``dialog`` (the CLI asked something that nobody here can answer),
+    ``not_accepted`` (the prompt was typed and the CLI showed no sign of it), ``altered`` (the CLI
+    recorded another text than was sent), ``rejected`` (a hook or the CLI refused the prompt),
+    ``no_end`` (the CLI went idle without ending the turn) or ``not_loaded`` (a written history
+    was not taken up).
+    """
+
+
+@attrs.define(eq=False, slots=False)
+class TurnTimeout(BackendError, TimeoutError):  # noqa: N818 - a timeout, like the one it is
+    """A turn took longer than `BackendOptions.turn_timeout`; it was interrupted and settled."""
+
+
+@attrs.define(eq=False, slots=False)
+class MessageParseError(BackendError):
+    """A line of the transcript is not what this package understands.
+
+    Attributes:
+        line: The line as it stands in the file, without its line break.
+        problems: What is wrong with it, one phrase for each defect, with its path.
+    """
+
+    line: bytes = attrs.field(default=b"", repr=False)
+    problems: tuple[str, ...] = ()
+
+
+@attrs.define(eq=False, slots=False)
+class ProcessError(BackendError):
+    """The CLI's process ended, or could not be started, when it was needed.
+
+    Attributes:
+        exit_code: Its exit code, or None when a signal ended it or it never ran.
+        signal: The number of the signal that ended it, or None.
+        screen_tail: The last lines on its screen.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    screen_tail: str = attrs.field(default="", repr=False)
+
+    def __str__(self) -> str:
+        if not self.screen_tail:
+            return self.message
+        return f"{self.message}\n--- last screen ---\n{self.screen_tail}"
+
+
+@attrs.define(eq=False, slots=False)
+class CLINotFoundError(ProcessError):
+    """There is no executable `claude` where this package looked."""
+
+
+@attrs.define(eq=False, slots=False)
+class StartupError(ProcessError):
+    """The CLI started but never reached its prompt.
+
+    `kind` names the screen it stopped at: ``trust``, ``bypass``, ``api_key``, ``onboarding``,
+    ``mcp``, ``imports``, ``settings``, ``config``, ``unreachable``, ``picker``, ``exited`` or
+    ``timeout``.
+    """

@@ -60,7 +60,7 @@ class SessionInfo:
         origin: ``fresh`` for a new conversation, ``resumed`` for one continued from a written
             history.
         turns: How many prompts the process has taken, the present one included.
-        state: What the conversation is doing, in words.
+        state: ``starting``, or the name of the `State` of its turns in lower case.
     """
 
     session_id: str
@@ -128,7 +128,7 @@ class Session:
             transcript=self._watcher.path,
             origin=self.origin,
             turns=self.turn_count,
-            state=self.turns.state.value if self._started.is_set() else "starting",
+            state=self.turns.state.name.lower() if self._started.is_set() else "starting",
         )
 
     # -- the consumer's side ----------------------------------------------------------------------

@@ -304,7 +304,7 @@ class TurnManager:
             return []
         before = len(self._turn.events)
         self._last_record_at = now
-        self._take(record, now)
+        self._take(record)
         return self._turn.events[before:]
 
     def observe(self, status: Status, now: float) -> None:
@@ -340,7 +340,7 @@ class TurnManager:
 
     # -- records --------------------------------------------------------------------------------
 
-    def _take(self, record: Record, now: float) -> None:
+    def _take(self, record: Record) -> None:
         signal = signal_of(record)
         step = TABLE[self.state].get(signal, _DEFAULT[self.state])
         match step:
@@ -357,9 +357,10 @@ class TurnManager:
                 self.aside.append(record)
                 self._step_end_other()
             case Step.ACCEPT:
-                self._accept(record, now)
+                self._accept(record)
             case Step.EMIT:
                 self._emit(record, signal)
+                self._release(record)
             case _:
                 self._emit(record, signal)
                 self._conclude(step, record)
@@ -367,7 +368,7 @@ class TurnManager:
     def _step_end_other(self) -> None:
         self.state = State.SUBMITTED if self.state is State.BEHIND else State.IDLE
 
-    def _accept(self, record: Record, now: float) -> None:
+    def _accept(self, record: Record) -> None:
         self.state = State.RUNNING
         self._turn.acknowledged = True
         self._emit(record, Signal.PROMPT)
@@ -383,16 +384,15 @@ class TurnManager:
                 ),
                 reusable=False,
             )
-            return
-        held, self._turn.held = self._turn.held, []
-        # Only what hangs on this prompt is part of the turn; the rest is a late line of another.
-        family = {record.uuid}
-        for earlier in held:
-            if self.state is State.RUNNING and earlier.parent_uuid in family:
-                family.add(earlier.uuid)
-                self._take(earlier, now)
-            else:
-                self.aside.append(earlier)
+        else:
+            self._release(record)
+
+    def _release(self, record: Record) -> None:
+        """Replay what was held and hangs on this record; the rest is a late line of another turn."""
+        held = self._turn.held
+        for early in [other for other in held if other.parent_uuid == record.uuid]:
+            held.remove(early)
+            self._take(early)
 
     def _emit(self, record: Record, signal: Signal) -> None:
         match signal:

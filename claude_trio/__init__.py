@@ -26,6 +26,7 @@ from .events import Usage as Usage
 from .events import UserMessage as UserMessage
 from .options import BackendOptions as BackendOptions
 
+# isort: split
 # Errors
 from .errors import AuthError as AuthError
 from .errors import BackendError as BackendError
@@ -37,6 +38,7 @@ from .errors import SessionError as SessionError
 from .errors import StartupError as StartupError
 from .errors import TurnTimeout as TurnTimeout
 
+# isort: split
 # Lower layers
 from ._jsonl import JsonlWatcher as JsonlWatcher
 from ._protocol.normalize import normalize as normalize

@@ -92,7 +92,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         self._sessions.add(session)
         return session, await session.start(self._nursery, conversation)
 
-    async def _wait_for_unwanted(self, conversation: Conversation) -> None:
+    async def _wait_for_unwanted(self, conversation: Conversation) -> None:  # noqa: ASYNC910
         """Let turns settle that were dropped by their consumer and that this one may continue."""
         for session in list(self._sessions):
             inbox = session.inbox

@@ -112,19 +112,34 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
             trio.ClosedResourceError: `aclose` has been called.
         """
         await trio.lowlevel.checkpoint()
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError
+        while not self._closed:
             if self._ready:
                 return self._ready.popleft()
             self._ready.extend(self.read())
-            if not self._ready:
-                await trio.sleep(self.interval)
+            await trio.sleep(0 if self._ready else self.interval)
+        raise trio.ClosedResourceError("this watcher has been closed")
 
     async def aclose(self) -> None:
         """Stop watching; later calls of `receive` raise."""
         self._closed = True
         await trio.lowlevel.checkpoint()
+
+
+def create_transcript(path: Path, data: bytes) -> None:
+    """Make a transcript that is complete from the moment it has its name.
+
+    Raises:
+        OSError: It could not be written, or there is one already.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.link(unfinished, path)  # unlike a rename, it fails where the name is taken
+    finally:
+        unfinished.unlink()
 
 
 class StatusFile:

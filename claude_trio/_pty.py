@@ -162,13 +162,14 @@ class PtyClaudeProcess:
 
     async def _read(self) -> bytes | None:
         try:
-            return await self._stream.receive_some(_READ_SIZE) or None  # b"": macOS, at the end
+            # At the end macOS returns b""; how Linux reports it stands below.
+            return await self._stream.receive_some(_READ_SIZE) or None
         except trio.ClosedResourceError:
-            return None
+            return None  # noqa: ASYNC910 - the end is read once
         except trio.BrokenResourceError as exc:
-            # How Linux reports that the program, the last user of the terminal, is gone.
+            # The program, the last user of the terminal, is gone.
             if isinstance(exc.__cause__, OSError) and exc.__cause__.errno == errno.EIO:
-                return None
+                return None  # noqa: ASYNC910 - likewise
             raise
 
     async def write(self, data: bytes) -> None:
@@ -228,7 +229,7 @@ class PtyClaudeProcess:
                 else:
                     stack.callback(os.close, descriptor)
                     await trio.lowlevel.wait_readable(descriptor)
-        while not self._reap():
+        while not self._reap():  # noqa: ASYNC110 - a process
             await trio.sleep(_REAP_INTERVAL)
 
     def death(self, what: str) -> ProcessError:
@@ -320,7 +321,7 @@ async def open_pty_process(
                         await process.terminate()
                     reading.cancel()
     finally:
-        await process.aclose(exit_grace / 3)
+        await process.aclose(exit_grace / 3)  # noqa: ASYNC102 - shielded and bounded inside
 
 
 async def _drain(process: PtyClaudeProcess, scope: trio.CancelScope) -> None:

@@ -42,7 +42,7 @@ class Screen:
         for data in self._chunks:
             try:
                 stream.feed(data)
-            except Exception:  # noqa: BLE001, PERF203, S112 - pyte raises at sequences it does not
+            except Exception:  # noqa: BLE001 - pyte raises at sequences it does not
                 # know; what it has drawn is still the best there is, and no error may come of it.
                 stream = pyte.ByteStream(screen)
                 continue

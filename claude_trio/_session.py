@@ -9,7 +9,6 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 from __future__ import annotations
 
 import datetime
-import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,13 +18,13 @@ import attrs
 import trio
 
 from ._inbox import Inbox
-from ._jsonl import JsonlWatcher, StatusFile
+from ._jsonl import JsonlWatcher, StatusFile, create_transcript
 from ._protocol import keys, screens
 from ._protocol.history import Conversation, Exchange, exchange_of
 from ._protocol.records import Record
 from ._protocol.status import Status
 from ._protocol.transcript import project_key, write_transcript
-from ._protocol.turns import Command, Outcome, State, TurnManager
+from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
 from .errors import AuthError, BackendError, ProcessError, SessionError, StartupError
 from .options import BackendOptions
@@ -38,8 +37,8 @@ _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before re
 _PANEL_GRACE: Final = 2.0
 _LAST_WORDS: Final = 0.5
 _ENTER_GAP: Final = 0.05  # 2.1.197 swallows an Enter that follows too close upon the text
-#: From this version on the Enter may follow at once (220 of 220).
-_PROMPT_ENTER_SINCE: Final = (2, 1, 300)
+#: From this version on the Enter may follow at once.
+_ENTER_AT_ONCE_SINCE: Final = (2, 1, 300)
 
 Origin: TypeAlias = Literal["fresh", "resumed"]
 
@@ -100,10 +99,10 @@ class Session:
     inbox: Inbox | None = None
     turn_count: int = 0
     turns: TurnManager = attrs.field(factory=TurnManager)
-    status: Status = Status()
+    status: Status = attrs.field(factory=Status)
 
     _watcher: JsonlWatcher = attrs.field(init=False)
-    _status_file: StatusFile = attrs.field(init=False)
+    _status_file: StatusFile | None = None
     _process: PtyClaudeProcess | None = None
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _started: trio.Event = attrs.field(factory=trio.Event)
@@ -136,41 +135,40 @@ class Session:
     async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
         """Start the process and send the first prompt; return where its answer will be.
 
-        Needs to be called once. When cancelled the session is stopping.
+        To be called once. When cancelled, or when it raises, the session is stopping.
 
         Raises:
             BackendError: The process could not be started, or did not become ready in time.
         """
-        text = conversation.prompt_text
-        resumed = (
-            bool(conversation.exchanges)
-            or text is None
-            or not keys.is_typable(keys.normalized(text))
-        )
-        if resumed:
+        try:
+            if not conversation.exchanges and _typed(conversation) is not None:
+                await self._launch(nursery)
+                return await self.submit(conversation)
             self._write_history(conversation)
             inbox = self._open_inbox(conversation)
             self.turns.resume(trio.current_time())
-        nursery.start_soon(self.run)
-        try:
-            with trio.move_on_after(self.options.startup_timeout) as waiting:
-                await self._started.wait()
-            if waiting.cancelled_caught:
-                raise self._startup_error(
-                    "timeout", f"not ready within {self.options.startup_timeout:g} seconds"
-                )
-            if self._start_failure is not None:
-                raise self._start_failure
-            if not resumed:
-                inbox = await self.submit(conversation)
-        except BaseException as exc:
+            await self._launch(nursery)
+        except Unusable:
+            raise SessionError(
+                "the CLI was ready for a prompt and then was not; the conversation was closed",
+                kind="dialog",
+                session_id=self.session_id,
+            ) from None
+        except BaseException:
             self.stop()
-            if isinstance(exc, Unusable):
-                raise SessionError(
-                    "the CLI was ready and then not; the conversation was closed", kind="dialog"
-                ) from None
             raise
         return inbox
+
+    async def _launch(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self.run)
+        with trio.move_on_after(self.options.startup_timeout) as waiting:
+            await self._started.wait()
+        if waiting.cancelled_caught and not self._started.is_set():
+            self._start_failure = self._startup_error(
+                "timeout", f"it was not ready within {self.options.startup_timeout:g} seconds"
+            )
+        if self._start_failure is not None:
+            raise self._start_failure
 
     async def submit(self, conversation: Conversation) -> Inbox:
         """Type a prompt into the idle CLI and send it; return where its answer will be.
@@ -182,32 +180,22 @@ class Session:
             Unusable: The CLI takes no prompt now, or this one cannot be typed exactly.
             ProcessError: The process has ended.
         """
-        text = conversation.prompt_text
-        data = keys.typed(text) if text is not None else None
-        if text is None or data is None or self._process is None:
-            raise Unusable
+        typed, process = _typed(conversation), self._process
         try:
-            await self._close_panel()
-            await self._process.write(data)
+            if typed is None or process is None:
+                raise Unusable  # noqa: TRY301 - the session has to be stopped for this too
+            await self._close_panel(process)
+            await process.write(typed.keys)
             await trio.sleep(self._enter_gap())
             # A dialog may have come up meanwhile, and Enter would answer it.
-            if not self._look_at_status().at_rest:
-                raise Unusable  # noqa: TRY301 - the clean-up below is for this too
+            self._require_prompt()
             inbox = self._open_inbox(conversation)
-            self.turns.submit(text, trio.current_time())
-            await self._process.write(keys.ENTER)
+            self.turns.submit(typed.text, trio.current_time())
+            await process.write(keys.ENTER)
         except BaseException:
             self.stop()
             raise
         return inbox
-
-    def unwanted(self) -> None:
-        """Say that nobody reads the present turn any more; it is interrupted and settled.
-
-        May be called from anywhere, a finaliser included; the session's own task does the work.
-        """
-        if self.inbox is not None:
-            self.inbox.unwanted = True
 
     def stop(self) -> None:
         """End the session: its process is asked to exit, then made to. Returns at once."""
@@ -224,54 +212,47 @@ class Session:
 
     def _write_history(self, conversation: Conversation) -> None:
         self.origin = "resumed"
-        data = write_transcript(
+        history = write_transcript(
             conversation.messages,
             session_id=self.session_id,
             cwd=str(self.options.cwd),
             model=self.options.model,
-            version="2.1.0",  # any: it says who wrote the record, and the CLI does not ask
             now=datetime.datetime.now(datetime.UTC),
         )
-        path = self._watcher.path
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-                f.write(data)
+            create_transcript(self._watcher.path, history)
         except OSError as exc:
             raise SessionError(
-                f"cannot write the history of the conversation to {path}: {exc}", kind="not_loaded"
+                f"cannot write the history of the conversation to {self._watcher.path}: {exc}",
+                kind="not_loaded",
             ) from exc
-        self._watcher = JsonlWatcher(path, offset=len(data))
+        self._watcher = JsonlWatcher(self._watcher.path, offset=len(history))
 
-    async def _close_panel(self) -> None:
-        """See that the CLI waits for a prompt; close a panel that it has opened after a turn."""
-        assert self._process is not None
-        status = self._look_at_status()
-        if status.state == "waiting":
-            await self._process.write(keys.ESCAPE)
-            with trio.move_on_after(_PANEL_GRACE):
-                while not (status := self._look_at_status()).at_rest:
+    async def _close_panel(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
+        """See that the CLI waits for a prompt; close a panel that it opened after its last turn."""
+        if self._look_at_status().state == "waiting":
+            await process.write(keys.ESCAPE)
+            with trio.move_on_after(_PANEL_GRACE):  # noqa: ASYNC912 - the loop's end is its aim
+                while not self._look_at_status().at_rest:  # noqa: ASYNC110 - a file
                     await trio.sleep(_TURN_INTERVAL)
-        if not status.at_rest or self.turns.state not in {State.IDLE, State.AUTONOMOUS}:
-            raise Unusable
+        self._require_prompt()
 
-    def _look_at_status(self) -> Status:
-        assert self._process is not None
-        self.status = self._status_file.read() or Status()
-        self.turns.observe(self.status, trio.current_time())
-        return self.status
+    def _require_prompt(self) -> None:
+        resting = self.turns.state in {State.IDLE, State.AUTONOMOUS}
+        if not (resting and self._look_at_status().at_rest):
+            raise Unusable
 
     def _enter_gap(self) -> float:
         version = tuple(int(n) for n in (self.status.version or "0").split(".") if n.isdigit())
-        return 0.0 if version >= _PROMPT_ENTER_SINCE and self.turn_count else _ENTER_GAP
+        return 0.0 if self.turn_count and version >= _ENTER_AT_ONCE_SINCE else _ENTER_GAP
 
     # -- the session's own task -------------------------------------------------------------------
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: ASYNC910 - a task, awaited by nobody
         """Own the process from its start to its end, and read what it writes."""
         try:
             with self._scope:
-                await trio.lowlevel.checkpoint()  # stopped before it started
+                await trio.lowlevel.checkpoint()  # it may have been stopped before it started
                 async with open_pty_process(
                     self._argv(),
                     cwd=self.options.cwd,
@@ -299,7 +280,7 @@ class Session:
             which = ["--session-id", self.session_id]
         return [str(self.program), *which, *self.options.arguments()]
 
-    async def _attend(self, process: PtyClaudeProcess) -> None:
+    async def _attend(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._poll, process)
             await process.wait()
@@ -315,7 +296,12 @@ class Session:
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
         while True:
-            await self._tick(process)
+            try:
+                if key := self._tick(process):
+                    await process.write(key)
+            except ProcessError:  # the terminal closed under us
+                self.stop()
+            self._close_turn()
             if self.inbox is not None or not self._started.is_set():
                 await trio.sleep(_TURN_INTERVAL)
             else:
@@ -323,7 +309,8 @@ class Session:
                 with trio.move_on_after(_AT_REST_INTERVAL):
                     await self._wake.wait()
 
-    async def _tick(self, process: PtyClaudeProcess) -> None:
+    def _tick(self, process: PtyClaudeProcess) -> bytes:
+        """Look at everything once; return the key to press, if any."""
         now = trio.current_time()
         # The file itself is the buffer: while the consumer is behind, it is not read on.
         if self.inbox is None or len(self.inbox.events) < _MOST_WAITING:
@@ -332,19 +319,16 @@ class Session:
         if not self._started.is_set():
             self._check_start(process, now)
         command = self.turns.tick(now)
-        try:
-            if command is Command.PRESS_ENTER:
-                self.turns.entered(now)
-                await process.write(keys.ENTER)
-            elif command is Command.DISMISS:
-                await self._escape(process)
-            if self.inbox is not None and self.turns.outcome is not None:
-                await self._finish(process, self.inbox, self.turns.outcome)
-            elif self.inbox is not None and self.inbox.unwanted:
-                await self._interrupt(process, now)
-        except ProcessError:
-            # The terminal closed under us. `run` waits for the process, and knows more then.
-            self.stop()
+        if command is Command.PRESS_ENTER:
+            self.turns.entered(now)
+            return keys.ENTER
+        if command is Command.DISMISS:
+            return self._escape()
+        if self.inbox is None:
+            return b""
+        if self.turns.outcome is not None:
+            return keys.CLEAR if self.turns.outcome.restored else b""
+        return self._interrupt(now) if self.inbox.unwanted else b""
 
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
@@ -353,9 +337,14 @@ class Session:
             if self.inbox is not None and events:
                 self.inbox.put(events)
 
+    def _look_at_status(self) -> Status:
+        if self._status_file is not None:
+            self.status = self._status_file.read() or Status(version=self.status.version)
+            self.turns.observe(self.status, trio.current_time())
+        return self.status
+
     def _check_start(self, process: PtyClaudeProcess, now: float) -> None:
-        ready = self.status.at_rest or (self.origin == "resumed" and self.status.state is not None)
-        if ready:
+        if self.status.at_rest or (self.origin == "resumed" and self.status.state is not None):
             self._started.set()
             return
         quiet = now - process.last_output_at > _SCREEN_QUIET
@@ -382,19 +371,20 @@ class Session:
             screen_tail=process.screen.tail() if process is not None else "",
         )
 
-    async def _escape(self, process: PtyClaudeProcess) -> None:
+    def _escape(self) -> bytes:
         self._escape_sent = True
         self.turns.interrupt_sent()
-        await process.write(keys.ESCAPE)
+        return keys.ESCAPE
 
-    async def _interrupt(self, process: PtyClaudeProcess, now: float) -> None:
+    def _interrupt(self, now: float) -> bytes:
+        """Press Esc once, when it means an interrupt; give up after the grace."""
         if self._give_up_at is None:
             self._give_up_at = now + self.options.interrupt_grace
         # Only a turn that the CLI runs can be interrupted; before and after, Esc is just a key.
         runs = self.turns.accepted and self.status.state in {"busy", "waiting"}
         if runs and not self._escape_sent:
-            await self._escape(process)
-        elif now > self._give_up_at:
+            return self._escape()
+        if now > self._give_up_at:
             self.turns.fail(
                 SessionError(
                     f"the CLI did not settle within {self.options.interrupt_grace:g} seconds of the "
@@ -403,11 +393,14 @@ class Session:
                     session_id=self.session_id,
                 )
             )
+        return b""
 
-    async def _finish(self, process: PtyClaudeProcess, inbox: Inbox, outcome: Outcome) -> None:
-        if outcome.restored:
-            await process.write(keys.CLEAR)
-        elif self.prompt is not None:
+    def _close_turn(self) -> None:
+        """If the turn is over, keep what it was and make the conversation available again."""
+        inbox, outcome = self.inbox, self.turns.outcome
+        if inbox is None or outcome is None:
+            return
+        if self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = (*self.exchanges, lived)
         self.inbox = self.prompt = None
@@ -419,16 +412,37 @@ class Session:
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
-        if not self._started.is_set() and self._start_failure is None:
-            self._start_failure = self._startup_error("exited", "it was stopped")
-        self._started.set()
+        if not self._started.is_set():
+            self._start_failure = self._start_failure or self._startup_error(
+                "exited", "it was stopped"
+            )
+            self._started.set()
         self.turns.fail(
             self._start_failure
-            or SessionError("the conversation was closed during the turn", kind="closed")
+            or SessionError(
+                "the conversation was closed during the turn",
+                kind="closed",
+                session_id=self.session_id,
+            )
         )
-        inbox, self.inbox = self.inbox, None
-        if inbox is not None and self.turns.outcome is not None:
-            inbox.finish(self.turns.outcome)
-        if self._process is not None and self._process.exit_signal is not None:
-            self._status_file.remove()
+        self.on_idle = _ignore
+        self._close_turn()
+        if self._status_file is not None:
+            self._status_file.remove()  # what a killed CLI could not do itself
         self.on_end(self)
+
+
+@attrs.frozen
+class _Typed:
+    text: str
+    keys: bytes
+
+
+def _typed(conversation: Conversation) -> _Typed | None:
+    text = conversation.prompt_text
+    data = keys.typed(text) if text is not None else None
+    return None if text is None or data is None else _Typed(text, data)
+
+
+def _ignore(_: Session) -> None:
+    """Do not take a session back that is over."""

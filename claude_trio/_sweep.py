@@ -48,9 +48,10 @@ async def find(marker: str) -> set[psutil.Process]:
     Args:
         marker: The value of the `MARKER` variable.
     """
+    await trio.lowlevel.checkpoint()
     found: set[psutil.Process] = set()
     for i, pid in enumerate(psutil.pids()):
-        if i % _AT_A_TIME == 0:
+        if i % _AT_A_TIME == _AT_A_TIME - 1:
             await trio.lowlevel.checkpoint()
         # Gone meanwhile, or somebody else's: not ours either way.
         with contextlib.suppress(psutil.Error):

@@ -105,7 +105,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         try:
             inbox = await self._wait()
         except BaseException:
-            await self._settle()
+            await self._settle()  # noqa: ASYNC102 - shielded and bounded inside
             raise
         finally:
             self._busy = False
@@ -147,7 +147,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._closed = True
         session, inbox = self._session, self._inbox
         if session is None or inbox is None or inbox.outcome is not None:
-            return
+            return  # noqa: ASYNC910 - its callers raise or check
         inbox.unwanted = True
         # The session gives up by itself after the grace; the second on top is for a slow machine.
         with trio.move_on_after(self._options.interrupt_grace + 1, shield=True):

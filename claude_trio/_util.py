@@ -52,7 +52,7 @@ def _reraise(exc: BaseException) -> NoReturn:
 class NoPublicConstructor(abc.ABCMeta):
     """Metaclass of classes that only this package makes, by ``Class._create(…)``."""
 
-    def __call__(cls, *args: object, **kwargs: object) -> NoReturn:
+    def __call__(cls, *args: object, **kwargs: object) -> NoReturn:  # noqa: ARG002
         """Refuse: the object would have nobody to own it."""
         raise TypeError(f"{cls.__name__} has no public constructor; see its docstring")
 

@@ -113,7 +113,7 @@ def _block(block: object, where: str) -> Block:
     if not isinstance(block, Mapping):
         raise TypeError(f"{where} must be a mapping, not {type(block).__name__}")
     if not isinstance(block.get("type"), str):
-        raise ValueError(f"{where}.type must be a string, not {block.get('type')!r}")
+        raise TypeError(f"{where}.type must be a string, not {block.get('type')!r}")
     if block["type"] == "text" and not isinstance(block.get("text"), str):
         raise TypeError(f"{where}.text must be a string, not {block.get('text')!r}")
     plain = {str(key): value for key, value in block.items() if key != "cache_control"}

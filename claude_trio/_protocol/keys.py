@@ -47,7 +47,7 @@ _INVISIBLE: Final = re.compile(
 
 
 def normalized(text: str) -> str:
-    """Return the text as a prompt carries it: line breaks as ``\\n``, no white space at the end.
+    r"""Return the text as a prompt carries it: line breaks as ``\n``, no white space at the end.
 
     This is the only change that is made to a prompt. A text that is typed cannot end in white
     space, so no way of sending does.

@@ -1,6 +1,6 @@
-"""Bytes of a transcript into lines, and lines into records; neither step loses anything.
+r"""Bytes of a transcript into lines, and lines into records; neither step loses anything.
 
-A transcript is one JSON object for each line, appended by the CLI. Lines end at ``\\n`` bytes and at
+A transcript is one JSON object for each line, appended by the CLI. Lines end at ``\n`` bytes and at
 nothing else: JSON may hold U+2028 and a read may end inside a character.
 """
 
@@ -25,7 +25,7 @@ class LineBuffer:
         self._chunks: list[bytes] = []
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take more bytes; return the lines that they completed, without their ``\\n``."""
+        r"""Take more bytes; return the lines that they completed, without their ``\n``."""
         head, *rest = data.split(b"\n")
         # The unfinished line stays a list of chunks: joining it at every read would make one long
         # line cost the square of its length.
@@ -38,7 +38,7 @@ class LineBuffer:
 
     @property
     def pending(self) -> bytes:
-        """The bytes after the last ``\\n``: a line that is still being written."""
+        r"""The bytes after the last ``\n``: a line that is still being written."""
         return b"".join(self._chunks)
 
 

@@ -17,6 +17,8 @@ from .keys import normalized
 
 #: The model name that the CLI takes for "none in particular", without a notice.
 _NO_MODEL: Final = "<synthetic>"
+# Says who wrote a record; the CLI reads it and draws no conclusion.
+_VERSION: Final = "2.1.0"
 _LONGEST_KEY: Final = 200
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -51,7 +53,6 @@ def write_transcript(
     session_id: str,
     cwd: str,
     model: str | None,
-    version: str,
     now: datetime.datetime,
 ) -> bytes:
     """Return the bytes of a transcript that holds these messages, the new prompt last.
@@ -64,7 +65,6 @@ def write_transcript(
         session_id: The id of the new session; also the name of its file.
         cwd: The directory of the session, links resolved.
         model: The model of the session, or None for the CLI's default.
-        version: The CLI's version, written into each record.
         now: The time written into each record.
     """
     timestamp = now.astimezone(datetime.UTC).isoformat(timespec="milliseconds")
@@ -75,7 +75,7 @@ def write_transcript(
         "entrypoint": "cli",
         "cwd": cwd,
         "sessionId": session_id,
-        "version": version,
+        "version": _VERSION,
         "gitBranch": "",
     }
     lines: list[str] = []

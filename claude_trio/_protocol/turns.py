@@ -254,7 +254,7 @@ class TurnManager:
     aside: list[Record] = attrs.field(factory=list)
 
     _turn: _Turn = attrs.field(factory=_Turn)
-    _status: Status = Status()
+    _status: Status = attrs.field(factory=Status)
     _status_at: float = 0.0
     _last_record_at: float = 0.0
 
@@ -390,6 +390,8 @@ class TurnManager:
     def _release(self, record: Record) -> None:
         """Replay what was held and hangs on this record; the rest is a late line of another turn."""
         held = self._turn.held
+        if record.uuid is None:  # bookkeeping, on which nothing hangs
+            return
         for early in [other for other in held if other.parent_uuid == record.uuid]:
             held.remove(early)
             self._take(early)

@@ -155,7 +155,7 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     with one_exception():
         async with trio.open_nursery() as nursery:
             backend = ClaudeCodeBackend._create(  # noqa: SLF001
-                options, nursery, program, environment, config_directory(environment)
+                options, nursery, program, environment, config_directory(environment, options.cwd)
             )
             try:
                 yield backend

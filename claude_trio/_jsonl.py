@@ -173,7 +173,14 @@ class StatusFile:
                 self._seen, self._status = seen, status
         return self._status
 
-    def remove(self) -> None:
-        """Delete the file, and the key beside it, of a process that cannot do it any more."""
+    def remove(self, session_id: str) -> None:
+        """Delete the file, and the key beside it, of a process that cannot do it any more.
+
+        Args:
+            session_id: The conversation of that process; the file of another one is left alone.
+        """
+        status = self.read()
+        if status is None or status.session_id != session_id:
+            return
         for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.key")):
             path.unlink(missing_ok=True)

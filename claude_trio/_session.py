@@ -339,8 +339,14 @@ class Session:
 
     def _look_at_status(self) -> Status:
         if self._status_file is not None:
-            self.status = self._status_file.read() or Status(version=self.status.version)
-            self.turns.observe(self.status, trio.current_time())
+            status = self._status_file.read()
+            # A process that was killed leaves its file behind, and its pid comes round again.
+            if status is None or (
+                not self._started.is_set() and status.session_id != self.session_id
+            ):
+                status = Status(version=self.status.version)
+            self.status = status
+            self.turns.observe(status, trio.current_time())
         return self.status
 
     def _check_start(self, process: PtyClaudeProcess, now: float) -> None:
@@ -428,7 +434,7 @@ class Session:
         self.on_idle = _ignore
         self._close_turn()
         if self._status_file is not None:
-            self._status_file.remove()  # what a killed CLI could not do itself
+            self._status_file.remove(self.session_id)  # what a killed CLI could not do itself
         self.on_end(self)
 
 

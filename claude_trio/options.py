@@ -199,14 +199,18 @@ class BackendOptions:
         return [*arguments, "--settings", json.dumps(settings, separators=(",", ":"))]
 
 
-def config_directory(environment: Mapping[str, str]) -> Path:
+def config_directory(environment: Mapping[str, str], cwd: Path) -> Path:
     """Return the directory where a CLI with this environment keeps its sessions.
+
+    Args:
+        environment: The whole environment of the CLI.
+        cwd: The directory it works in, to which it takes a relative name.
 
     Raises:
         ValueError: The environment names no home at all.
     """
     if chosen := environment.get("CLAUDE_CONFIG_DIR"):
-        return Path(chosen)
+        return cwd / chosen
     if home := environment.get("HOME"):
-        return Path(home) / ".claude"
+        return cwd / home / ".claude"
     raise ValueError("the environment for the CLI has neither CLAUDE_CONFIG_DIR nor HOME; set one")

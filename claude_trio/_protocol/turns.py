@@ -26,6 +26,7 @@ before the records have been quiet for `_SETTLE`.
 
 from __future__ import annotations
 
+import collections
 import enum
 from collections.abc import Mapping
 from typing import Final
@@ -42,9 +43,11 @@ from .status import Status
 
 _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
 _SETTLE: Final = 1.5  # seconds at rest without a record until a turn is believed to be over
+_LOAD_SETTLE: Final = 10.0  # seconds at rest until a resumed CLI is believed not to answer
 _DIALOG_SETTLE: Final = 0.5  # a permission hook makes the status flash ``waiting`` for 0.4 s
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
+_MOST_ASIDE: Final = 256
 
 
 class State(enum.Enum):
@@ -250,8 +253,11 @@ class TurnManager:
     outcome: Outcome | None = None
     #: What the dialog that is open asks for; None when none is.
     dialog: str | None = None
-    #: Records outside of every turn of ours: turns that the CLI started, notices between turns.
-    aside: list[Record] = attrs.field(factory=list)
+    #: The newest records outside of every turn of ours: those of turns that the CLI started itself,
+    #: and notices between turns.
+    aside: collections.deque[Record] = attrs.field(
+        factory=lambda: collections.deque(maxlen=_MOST_ASIDE)
+    )
 
     _turn: _Turn = attrs.field(factory=_Turn)
     _status: Status = attrs.field(factory=Status)
@@ -477,6 +483,10 @@ class TurnManager:
             if not self._turn.dismissed and now - self._status_at > _DIALOG_SETTLE:
                 self._turn.dismissed = True
                 return Command.DISMISS
+        elif not self._turn.status_moved:
+            # A CLI that was started on a written history should have begun to answer it.
+            if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
+                self._end("failed", error=self._not_loaded(), reusable=False)
         elif self._at_rest_for(_SETTLE, now):
             if self._turn.interrupt_sent:
                 self._end("interrupted", restored=True)
@@ -510,6 +520,13 @@ class TurnManager:
             "the CLI went idle without ending the turn; the conversation was closed. "
             "Send the same messages again",
             kind="no_end",
+        )
+
+    def _not_loaded(self) -> BackendError:
+        return SessionError(
+            "the CLI was started on a written history and did not answer it; the conversation was "
+            "closed",
+            kind="not_loaded",
         )
 
     def _unanswered(self, asked: str) -> BackendError:

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._inbox import Inbox
+from ._notices import FileNotices, open_notices
 from ._protocol.history import Conversation, Exchange, fingerprint, parse_messages, same_history
 from ._session import Session, SessionInfo, Unusable
 from ._turn import Turn
@@ -30,6 +31,9 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     _program: Path
     _environment: Mapping[str, str]
     _config_directory: Path
+    _notices: FileNotices
+    #: Around the task of the notices, which outlives the last session and nothing else.
+    _notices_scope: trio.CancelScope
     _sessions: set[Session] = attrs.field(factory=set)
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
@@ -86,6 +90,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             self._program,
             self._environment,
             self._config_directory,
+            self._notices,
             on_idle=self._add_idle,
             on_end=self._forget,
         )
@@ -127,11 +132,17 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     def _forget(self, session: Session) -> None:
         self._remove_idle(session)
         self._sessions.discard(session)
+        self._end_notices()
 
     def _close(self) -> None:
         self._closed = True
         for session in self._sessions:
             session.stop()
+        self._end_notices()
+
+    def _end_notices(self) -> None:
+        if self._closed and not self._sessions:
+            self._notices_scope.cancel(reason="the last session of a closed backend has ended")
 
 
 @contextlib.asynccontextmanager
@@ -152,10 +163,15 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     """
     environment = options.environment(os.environ)
     program = _find_program(options, environment)
-    with one_exception():
+    directory = config_directory(environment, options.cwd)
+    with open_notices() as notices, one_exception():
         async with trio.open_nursery() as nursery:
+            # Made here, like those of the sessions: a task that shields itself could be cancelled
+            # before it has.
+            scope = trio.CancelScope(shield=True)
+            nursery.start_soon(notices.run, scope)
             backend = ClaudeCodeBackend._create(  # noqa: SLF001
-                options, nursery, program, environment, config_directory(environment, options.cwd)
+                options, nursery, program, environment, directory, notices, scope
             )
             try:
                 yield backend

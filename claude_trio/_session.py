@@ -8,9 +8,10 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ import trio
 
 from ._inbox import Inbox
 from ._jsonl import JsonlWatcher, StatusFile, create_transcript
+from ._notices import FileNotices
 from ._protocol import keys, screens
 from ._protocol.history import Conversation, Exchange, exchange_of
 from ._protocol.records import Record
@@ -29,8 +31,9 @@ from ._pty import PtyClaudeProcess, open_pty_process
 from .errors import AuthError, BackendError, ProcessError, SessionError, StartupError
 from .options import BackendOptions
 
-_AT_REST_INTERVAL: Final = 0.1  # seconds between two looks while nothing is expected
-_TURN_INTERVAL: Final = 0.004
+_AT_REST_INTERVAL: Final = 0.5  # seconds between two looks at the files: nothing is expected,
+_NOTIFIED_INTERVAL: Final = 0.05  # a notice will come first, and
+_TURN_INTERVAL: Final = 0.01  # there are no notices
 _SCREEN_QUIET: Final = 0.5  # a dialog is painted in several steps
 _SCREEN_INTERVAL: Final = 0.25
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
@@ -80,6 +83,7 @@ class Session:
         program: The CLI.
         environment: Its whole environment.
         config_directory: Where that CLI keeps its sessions.
+        notices: Tells when a file was written.
         on_idle: Called when the conversation can take another prompt.
         on_end: Called when the session is over.
     """
@@ -88,6 +92,7 @@ class Session:
     program: Path
     environment: Mapping[str, str]
     config_directory: Path
+    notices: FileNotices
     on_idle: Callable[[Session], None]
     on_end: Callable[[Session], None]
     origin: Origin = "fresh"
@@ -108,6 +113,7 @@ class Session:
     _started: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
     _wake: trio.Event = attrs.field(factory=trio.Event)
+    _turn_interval: float = _TURN_INTERVAL
     _screen_checked_at: float = 0.0
     _escape_sent: bool = False
     _give_up_at: float | None = None
@@ -261,7 +267,8 @@ class Session:
                 ) as process:
                     self._process = process
                     self._status_file = StatusFile(self.config_directory, process.pid)
-                    await self._attend(process)
+                    with self._notified(self._status_file):
+                        await self._attend(process)
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
         except Exception as exc:
@@ -294,20 +301,32 @@ class Session:
             self._start_failure = self._startup_error("exited", "it ended before it was ready")
         self.turns.fail(process.death("the turn cannot be finished"))
 
+    def _look_now(self) -> None:
+        self._wake.set()
+
+    @contextlib.contextmanager
+    def _notified(self, status_file: StatusFile) -> Generator[None, None, None]:
+        files = (self._watcher.path, status_file.path)
+        told = [self.notices.watch(file, self._look_now) for file in files]
+        self._turn_interval = _NOTIFIED_INTERVAL if all(told) else _TURN_INTERVAL
+        try:
+            yield
+        finally:
+            for file in files:
+                self.notices.forget(file)
+
     async def _poll(self, process: PtyClaudeProcess) -> None:
         while True:
+            self._wake = trio.Event()  # before the look, so that no notice falls between
             try:
                 if key := self._tick(process):
                     await process.write(key)
             except ProcessError:  # the terminal closed under us
                 self.stop()
             self._close_turn()
-            if self.inbox is not None or not self._started.is_set():
-                await trio.sleep(_TURN_INTERVAL)
-            else:
-                self._wake = trio.Event()
-                with trio.move_on_after(_AT_REST_INTERVAL):
-                    await self._wake.wait()
+            active = self.inbox is not None or not self._started.is_set()
+            with trio.move_on_after(self._turn_interval if active else _AT_REST_INTERVAL):
+                await self._wake.wait()
 
     def _tick(self, process: PtyClaudeProcess) -> bytes:
         """Look at everything once; return the key to press, if any."""

@@ -486,7 +486,9 @@ class TurnManager:
         elif not self._turn.status_moved:
             # A CLI that was started on a written history should have begun to answer it.
             if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
-                self._end("failed", error=self._not_loaded(), reusable=False)
+                resumed = self._turn.prompt is None
+                error = self._not_loaded() if resumed else self._no_end()
+                self._end("failed", error=error, reusable=False)
         elif self._at_rest_for(_SETTLE, now):
             if self._turn.interrupt_sent:
                 self._end("interrupted", restored=True)

@@ -129,6 +129,12 @@ def _to_optional_path(value: str | os.PathLike[str] | None) -> Path | None:
     return None if value is None else Path(os.path.abspath(os.fspath(value)))  # noqa: PTH100
 
 
+def _to_dict(value: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"env must be a mapping, not {value!r}")
+    return dict(value)
+
+
 @attrs.frozen(kw_only=True)
 class BackendOptions:
     """How the conversations of one backend are run; checked when it is made.
@@ -169,7 +175,7 @@ class BackendOptions:
     permission_mode: PermissionMode = attrs.field(default="dontAsk", validator=_permission_mode)
     dangerously_skip_permissions: bool = attrs.field(default=False, validator=_flag)
     env: Mapping[str, str] = attrs.field(
-        factory=dict, converter=dict, validator=_environment, repr=False
+        factory=dict, converter=_to_dict, validator=_environment, repr=False
     )
     turn_timeout: float | None = attrs.field(default=None, validator=_optional_seconds)
     startup_timeout: float = attrs.field(default=60.0, validator=_seconds)

@@ -18,6 +18,7 @@ import trio
 
 from .._util import one_exception
 from ._reply import Block, HttpError, Reply
+from ._requests import RecordedRequest, classify
 
 try:
     import h11
@@ -25,45 +26,6 @@ except ImportError as exc:  # pragma: no cover - the tests need it
     raise ImportError("claude_trio.testing needs h11: pip install claude-trio[testing]") from exc
 
 _READ_SIZE: Final = 65_536
-#: What the CLI asks its model beside the conversation, by words that its own texts hold: the title
-#: of a session, and what the user might say next.
-_SIDE_MARKS: Final = ("sentence-case title", "[SUGGESTION MODE:")
-
-
-@attrs.frozen
-class RecordedRequest:
-    """One request, as it arrived.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path, without the query.
-        headers: The headers, by lower-case name.
-        body: The parsed JSON; None if there was none.
-        is_conversation: Whether it is a turn of a conversation, which the script answers: a
-            ``POST`` to ``/v1/messages`` that asks for more than one token and is neither of the
-            CLI's own (a title, a suggestion).
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: Any = attrs.field(repr=False)
-    is_conversation: bool
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages of the request."""
-        return list(self.body["messages"])
-
-    @property
-    def prompt(self) -> str:
-        """The last text of the last user message: what the user said, behind what the CLI adds."""
-        users = [message for message in self.messages if message["role"] == "user"]
-        content = users[-1]["content"]
-        if isinstance(content, str):
-            return content
-        return str([block["text"] for block in content if block["type"] == "text"][-1])
-
 
 Answer: TypeAlias = Reply | HttpError
 Script: TypeAlias = Answer | Callable[[RecordedRequest], Answer]
@@ -122,13 +84,14 @@ class LoopbackAPI:
         if request.is_conversation:
             script = self._queue.popleft() if self._queue else self.default
             return script(request) if callable(script) else script
-        if request.method == "HEAD":
-            return {}
-        if request.path.endswith("/count_tokens"):
-            return {"input_tokens": 10}
-        if request.path == "/v1/messages":
-            return Reply("made-up")
-        return HttpError(404, "not_found_error", f"{request.path} is not here")
+        match request.kind:
+            case "probe":
+                return {}
+            case "count_tokens":
+                return {"input_tokens": 10}
+            case "unknown":
+                return HttpError(404, "not_found_error", f"{request.path} is not here")
+        return Reply("made-up")
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER)
@@ -156,7 +119,7 @@ class LoopbackAPI:
             if answer.before is not None:
                 await answer.before.wait()
             model = str(request.body.get("model"))
-            if request.body.get("stream"):
+            if request.wants_stream:
                 await self._stream(connection, stream, answer, model)
                 return
             status, body, headers = 200, answer.message(model), {}
@@ -228,22 +191,17 @@ async def _read_request(
 
 def _record(head: h11.Request, data: bytes) -> RecordedRequest:
     method, path = head.method.decode(), head.target.decode().partition("?")[0]
-    body = json.loads(data) if data else None
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = None
     return RecordedRequest(
         method=method,
         path=path,
         headers={name.decode(): value.decode("latin-1") for name, value in head.headers},
         body=body,
-        is_conversation=method == "POST" and path == "/v1/messages" and not _is_side(body, data),
+        kind=classify(method, path, body),
     )
-
-
-def _is_side(body: Any, data: bytes) -> bool:
-    # The conversation itself may hold those words, so only the instructions and the end count.
-    if body.get("max_tokens") == 1:
-        return True
-    edges = json.dumps([body.get("system"), body.get("messages", [])[-1:]])
-    return not body.get("tools") and any(mark in edges for mark in _SIDE_MARKS) and bool(data)
 
 
 @asynccontextmanager

@@ -7,9 +7,9 @@ several spellings:
 
 * as one string, or as text blocks: the text of the last message of the turn, or of all of them,
   joined by nothing, a line break, or an empty line;
-* with thinking or without; with the rounds of tool_use and tool_result, or without them. What is
-  there must be what happened: one tool call or result left out or altered, and it is another
-  conversation.
+* with all, some or none of the thinking;
+* with the rounds of tool_use and tool_result, or without them. What is there must be what happened:
+  one call or result left out or altered, and it is another conversation.
 
 White space at the ends of a text does not count.
 """
@@ -177,10 +177,12 @@ def same_history(given: Sequence[Exchange], lived: Sequence[Exchange]) -> bool:
 
 
 def _same_reply(given: Sequence[Said], lived: Sequence[Said]) -> bool:
-    for kinds in (("tool_use", "tool_result"), ("thinking",), ("redacted_thinking",)):
-        wanted = _pick(given, kinds)
-        if wanted and wanted != _pick(lived, kinds):
-            return False
+    tools = _pick(given, ("tool_use", "tool_result"))
+    if tools and tools != _pick(lived, ("tool_use", "tool_result")):
+        return False
+    thoughts = _pick(lived, ("thinking", "redacted_thinking"))
+    if any(thought not in thoughts for thought in _pick(given, ("thinking", "redacted_thinking"))):
+        return False
     texts = _texts(given)
     last = _texts(lived[-1:])
     everything = _texts(lived)

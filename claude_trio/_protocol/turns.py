@@ -231,7 +231,7 @@ class _Turn:
     enters: int = 1
     acknowledged: bool = False
     interrupt_sent: bool = False
-    dismissed: bool = False
+    refused: str | None = None
     status_moved: bool = False
     duration_ms: int | None = None
     error: Record | None = None
@@ -431,8 +431,8 @@ class TurnManager:
             error = SessionError(f"the CLI refused the prompt: {text}", kind="rejected")
             # The refused text may stand in the box again, with no way to tell.
             self._end(kind, error=error, reusable=False)
-        elif step is Step.INTERRUPT and self.dialog is not None:
-            self._end("failed", error=self._unanswered(self.dialog))
+        elif step is Step.INTERRUPT and self._turn.refused is not None:
+            self._end("failed", error=self._unanswered(self._turn.refused))
         elif step is Step.COMPLETE and self._turn.error is not None:
             self._fail_by(self._turn.error)
         elif step is Step.COMPLETE and (cut := self._cut_answer()) is not None:
@@ -480,8 +480,8 @@ class TurnManager:
                 self._fail_by(self._turn.error)
                 return None
         elif self.dialog is not None:
-            if not self._turn.dismissed and now - self._status_at > _DIALOG_SETTLE:
-                self._turn.dismissed = True
+            if self._turn.refused is None and now - self._status_at > _DIALOG_SETTLE:
+                self._turn.refused = self.dialog
                 return Command.DISMISS
         elif not self._turn.status_moved:
             # A CLI that was started on a written history should have begun to answer it.

@@ -1,225 +1,250 @@
-"""`open_loopback_api`: a Messages API on the loopback interface, answered by a script.
-
-It takes the place of the model behind a real CLI (``ANTHROPIC_BASE_URL``), and records what it was
-asked. It speaks HTTP/1.1 by h11 and serves each connection in a task of its own nursery.
-"""
+"""`open_loopback_api`: a Messages API on the loopback interface that says what a test tells it to."""
 
 from __future__ import annotations
 
-import collections
-import json
+import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 import trio
 
 from .._util import one_exception
-from ._reply import Block, HttpError, Reply
-from ._requests import RecordedRequest, classify
+from ._replies import Block, Cut, ErrorEvent, HttpError, Reply
+from ._requests import RecordedRequest
 
-try:
-    import h11
-except ImportError as exc:  # pragma: no cover - the tests need it
-    raise ImportError("claude_trio.testing needs h11: pip install claude-trio[testing]") from exc
+if TYPE_CHECKING:
+    from ._serve import Answer, Hold
 
-_READ_SIZE: Final = 65_536
-
-Answer: TypeAlias = Reply | HttpError
-Script: TypeAlias = Answer | Callable[[RecordedRequest], Answer]
+#: Decides the answer when the request is there, for example to echo its prompt.
+Responder: TypeAlias = Callable[[RecordedRequest], Reply | HttpError]
+_Scripted = TypeVar("_Scripted", bound=Reply | HttpError | Responder)
 
 
-@attrs.define(eq=False)
-class LoopbackAPI:
-    """A running loopback API. Made by `open_loopback_api`.
+class ReplyOptions(TypedDict, total=False):
+    """The keyword arguments of `Reply`, where they are explained."""
 
-    Attributes:
-        base_url: What the CLI's ``ANTHROPIC_BASE_URL`` is to be.
-        requests: Every request so far, in the order of arrival.
-        default: What answers a conversation's request when no reply is queued.
+    stop_reason: str | None
+    usage: Mapping[str, Any] | None
+    message_id: str | None
+    headers: Mapping[str, str] | None
+    delay: float
+    first_token_delay: float
+    interval: float
+    chunk: int
+    hold_before: trio.Event | None
+    hold_after: trio.Event | None
+    hold_block: int
+    fault: Cut | ErrorEvent | None
+
+
+def _say_ok(_: RecordedRequest) -> Reply:
+    return Reply("ok")
+
+
+@attrs.define(eq=False, repr=False)
+class LoopbackApi:
+    """A scripted Messages API, made by `open_loopback_api`.
+
+    Answers are queued with `reply` and `error`. Each request of a conversation takes the next one
+    (see `RecordedRequest.is_conversation`); what the CLI asks on the side is answered in a
+    sensible way and takes none.
     """
 
+    #: What ``ANTHROPIC_BASE_URL`` is to be.
     base_url: str
-    requests: list[RecordedRequest] = attrs.field(factory=list)
-    default: Script = attrs.field(factory=lambda: Reply("ok"))
-    _queue: collections.deque[Script] = attrs.field(factory=collections.deque)
-    _arrival: trio.Event = attrs.field(factory=trio.Event)
+    #: Every request so far, in the order of arrival.
+    requests: list[RecordedRequest] = attrs.field(init=False, factory=list)
+    #: Answers a conversation when nothing is queued.
+    default: Responder = attrs.field(init=False, default=_say_ok)
+    _queue: deque[Reply | HttpError | Responder] = attrs.field(init=False, factory=deque)
+    _holding: list[trio.Event] = attrs.field(init=False, factory=list)
+    _changed: trio.Event = attrs.field(init=False, factory=trio.Event)
+
+    def __repr__(self) -> str:
+        state = f"{len(self.requests)} requests, {self.pending} answers queued"
+        return f"<LoopbackApi {self.base_url}: {state}>"
 
     @property
     def conversations(self) -> list[RecordedRequest]:
-        """The requests that were turns of a conversation."""
+        """The requests so far that belong to a conversation."""
         return [request for request in self.requests if request.is_conversation]
 
-    def reply(self, *content: Block | str | Script, **how: Any) -> None:
-        """Queue the answer to the next request of a conversation that has none.
+    @property
+    def pending(self) -> int:
+        """The number of queued answers that no request has taken."""
+        return len(self._queue)
+
+    @overload
+    def reply(self, answer: _Scripted, /) -> _Scripted: ...
+
+    @overload
+    def reply(self, /, *blocks: str | Block, **options: Unpack[ReplyOptions]) -> Reply: ...
+
+    def reply(self, /, *blocks: Any, **options: Any) -> Any:
+        """Queue the answer to the next request of a conversation.
 
         Args:
-            content: Blocks and strings, for a `Reply` made of them and of `how`; or one `Reply`,
-                one `HttpError`, or one function from the request to either.
-            how: The other arguments of `Reply`.
+            *blocks: What `Reply` takes; or instead one `Reply`, one `HttpError`, or a function
+                that makes one of them when it is called with the `RecordedRequest`. An exception
+                from that function ends the block of `open_loopback_api` and comes out of it.
+            **options: The keyword arguments of `Reply`.
+
+        Returns:
+            What was queued.
         """
-        first = content[0] if content else None
-        if isinstance(first, Reply | HttpError) or callable(first):
-            self._queue.append(first)
-        else:
-            self._queue.append(Reply(*content, **how))  # type: ignore[arg-type]  # blocks, by now
+        whole = len(blocks) == 1 and (
+            isinstance(blocks[0], Reply | HttpError) or callable(blocks[0])
+        )
+        if whole and options:
+            raise TypeError(f"{blocks[0]!r} is queued as it is; it takes no {', '.join(options)}")
+        answer = blocks[0] if whole else Reply(*blocks, **options)
+        self._queue.append(answer)
+        return answer
 
-    def error(self, status: int, **how: Any) -> None:
-        """Queue an `HttpError` as the answer to the next request of a conversation."""
-        self._queue.append(HttpError(status, **how))
+    def error(
+        self,
+        status: int,
+        *,
+        type: str | None = None,  # noqa: A002 - the API's name
+        message: str = "made-up error",
+        headers: Mapping[str, str] | None = None,
+        delay: float = 0.0,
+        hold_before: trio.Event | None = None,
+    ) -> HttpError:
+        """Queue an HTTP error for the next request of a conversation.
 
-    async def wait_for_conversations(self, count: int) -> RecordedRequest:
-        """Wait until so many requests of conversations have arrived; return the last of those."""
+        Args:
+            status: The status code.
+            type: The type of error in the body. Default: the API's own for this status.
+            message: Its text.
+            headers: More HTTP headers, such as ``retry-after``.
+            delay: Seconds before the response headers.
+            hold_before: Nothing is sent until this is set.
+
+        Returns:
+            What was queued.
+        """
+        named = {} if type is None else {"type": type}
+        return self.reply(
+            HttpError(
+                status,
+                message=message,
+                headers=headers or {},
+                delay=delay,
+                hold_before=hold_before,
+                **named,
+            )
+        )
+
+    async def wait_for_requests(self, count: int) -> list[RecordedRequest]:
+        """Wait until so many requests of a conversation have arrived, since the beginning.
+
+        A request counts from its arrival, before anything is answered. Cancelling stops the
+        waiting only.
+
+        Args:
+            count: The number.
+
+        Returns:
+            The first so many of `conversations`.
+        """
         await trio.lowlevel.checkpoint()
         while len(self.conversations) < count:
-            self._arrival = trio.Event()
-            await self._arrival.wait()
-        return self.conversations[count - 1]
+            await self._changed.wait()
+        return self.conversations[:count]
 
-    def _answer(self, request: RecordedRequest) -> Answer | dict[str, Any]:
-        self.requests.append(request)
-        self._arrival.set()
-        if request.is_conversation:
-            script = self._queue.popleft() if self._queue else self.default
-            return script(request) if callable(script) else script
-        match request.kind:
-            case "probe":
-                return {}
-            case "count_tokens":
-                return {"input_tokens": 10}
-            case "unknown":
-                return HttpError(404, "not_found_error", f"{request.path} is not here")
-        return Reply("made-up")
+    async def wait_until_held(self, gate: trio.Event) -> None:
+        """Wait until a reply is held by an event: all that comes before it has been sent.
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        connection = h11.Connection(h11.SERVER)
-        try:
-            while (request := await _read_request(connection, stream)) is not None:
-                await self._respond(connection, stream, request, self._answer(request))
-                if connection.our_state is not h11.DONE:
-                    break
-                connection.start_next_cycle()
-        except (trio.BrokenResourceError, h11.RemoteProtocolError):
-            pass  # the client went away, in the middle of whatever
-        finally:
-            # At once: a client that waits for more is to see that there is none.
-            await trio.aclose_forcefully(stream)
+        Cancelling stops the waiting only.
 
-    async def _respond(
-        self,
-        connection: h11.Connection,
-        stream: trio.SocketStream,
-        request: RecordedRequest,
-        answer: Answer | dict[str, Any],
-    ) -> None:
-        if isinstance(answer, Reply):
-            await trio.sleep(answer.delay)
-            if answer.before is not None:
-                await answer.before.wait()
-            model = str(request.body.get("model"))
-            if request.wants_stream:
-                await self._stream(connection, stream, answer, model)
-                return
-            status, body, headers = 200, answer.message(model), {}
-        elif isinstance(answer, HttpError):
-            await trio.sleep(answer.delay)
-            status, body, headers = answer.status, answer.body(), dict(answer.headers)
-        else:
-            status, body, headers = 200, answer, {}
-        data = b"" if request.method == "HEAD" else json.dumps(body).encode()
-        await _send(connection, stream, _head(status, "application/json", headers, len(data)))
-        await _send(connection, stream, h11.Data(data=data))
-        await _send(connection, stream, h11.EndOfMessage())
-
-    async def _stream(
-        self, connection: h11.Connection, stream: trio.SocketStream, reply: Reply, model: str
-    ) -> None:
-        await _send(connection, stream, _head(200, "text/event-stream", {}, None))
-        midway = reply.midway
-        for event in reply.stream(model):
-            await _send(connection, stream, h11.Data(data=event))
-            if b'"content_block_delta"' in event:
-                await trio.sleep(reply.pause)
-                if midway is not None:
-                    await midway.wait()
-                    midway = None
-        if reply.ending == "stall":
-            await trio.sleep_forever()
-        if reply.ending not in {"cut", "cut_block"}:
-            await _send(connection, stream, h11.EndOfMessage())
-
-
-def _head(
-    status: int, content_type: str, headers: Mapping[str, str], length: int | None
-) -> h11.Response:
-    body = ("transfer-encoding", "chunked") if length is None else ("content-length", str(length))
-    common = {"content-type": content_type, "request-id": "req_made_up"}
-    return h11.Response(status_code=status, headers=[*(common | dict(headers)).items(), body])
-
-
-async def _send(
-    connection: h11.Connection,
-    stream: trio.SocketStream,
-    event: h11.Response | h11.Data | h11.EndOfMessage,
-) -> None:
-    data = connection.send(event)
-    await stream.send_all(data or b"")
-
-
-async def _read_request(
-    connection: h11.Connection, stream: trio.SocketStream
-) -> RecordedRequest | None:
-    head: h11.Request | None = None
-    body = bytearray()
-    while True:
+        Args:
+            gate: What was given as `hold_before` or `hold_after`.
+        """
         await trio.lowlevel.checkpoint()
-        event = connection.next_event()
-        match event:
-            case h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(_READ_SIZE))
-            case h11.Request():
-                head = event
-            case h11.Data():
-                body += event.data
-            case h11.EndOfMessage() if head is not None:
-                return _record(head, bytes(body))
-            case _:  # the client has closed its side
-                return None
+        while gate not in self._holding:
+            await self._changed.wait()
+
+    async def _hold(self, gate: trio.Event) -> None:
+        self._holding.append(gate)
+        self._notify()
+        try:
+            await gate.wait()
+        finally:
+            self._holding.remove(gate)
+
+    def _answer(self, request: RecordedRequest) -> Answer:
+        self.requests.append(request)
+        self._notify()
+        if not request.is_conversation:
+            return _side_answer(request)
+        answer = self._queue.popleft() if self._queue else self.default
+        if isinstance(answer, Reply | HttpError):
+            return answer
+        made = answer(request)
+        if not isinstance(made, Reply | HttpError):
+            raise TypeError(f"{answer!r} must return a Reply or an HttpError, not {made!r}")
+        return made
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
 
-def _record(head: h11.Request, data: bytes) -> RecordedRequest:
-    method, path = head.method.decode(), head.target.decode().partition("?")[0]
-    try:
-        body = json.loads(data)
-    except ValueError:
-        body = None
-    return RecordedRequest(
-        method=method,
-        path=path,
-        headers={name.decode(): value.decode("latin-1") for name, value in head.headers},
-        body=body,
-        kind=classify(method, path, body),
-    )
+def _side_answer(request: RecordedRequest) -> Answer:
+    from ._serve import Plain  # noqa: PLC0415 - it needs h11
+
+    match request.kind:
+        case "probe":
+            return Plain(200, None)
+        case "count_tokens":
+            return Plain(200, {"input_tokens": 10})
+        case "title":
+            return Reply('{"title": "Loopback session"}')
+        case "structured":
+            return Reply("{}")
+        case "suggestion":
+            return Reply("")
+        case "quota":
+            return Reply("ok", stop_reason="max_tokens")
+        case _:
+            return HttpError(404, message=f"no {request.method} {request.path} here")
 
 
-@asynccontextmanager
-async def open_loopback_api() -> AsyncGenerator[LoopbackAPI, None]:
-    """Serve a Messages API on a free port of the loopback interface for the length of a block.
+@contextlib.asynccontextmanager
+async def open_loopback_api() -> AsyncGenerator[LoopbackApi, None]:
+    """Serve a scripted Messages API on 127.0.0.1, at a free port, for the length of a block.
 
-    Leaving the block, by whatever way, breaks every connection at once. A scripted function that
-    raises ends the block with its exception.
+    When the block is left, by whatever way, every connection is closed at once: a request that is
+    still being answered gets no more of its answer.
+
+    Yields:
+        What scripts it and remembers the requests.
+
+    Raises:
+        ImportError: h11 is missing; ``pip install claude-trio[testing]`` brings it.
     """
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    host, port = listener.socket.getsockname()
-    api = LoopbackAPI(f"http://{host}:{port}")
-    with one_exception():
+    try:
+        from ._serve import serve_connection  # noqa: PLC0415 - h11 is an extra
+    except ModuleNotFoundError as exc:
+        message = "open_loopback_api needs h11; install claude-trio[testing]"
+        raise ImportError(message, name=exc.name) from exc
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    with contextlib.ExitStack() as stack, one_exception():
+        for listener in listeners:
+            stack.callback(listener.socket.close)
+        port = listeners[0].socket.getsockname()[1]
+        api = LoopbackApi(f"http://127.0.0.1:{port}")
+        hold: Hold = api._hold  # noqa: SLF001 - of this module
+        handler = partial(serve_connection, answer=api._answer, hold=hold)  # noqa: SLF001
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(  # noqa: ASYNC113 - the port is open already
-                partial(trio.serve_listeners, api._serve, [listener], handler_nursery=nursery)  # noqa: SLF001
-            )
+            serve = partial(trio.serve_listeners, handler_nursery=nursery)
+            await nursery.start(serve, handler, listeners)
             try:
                 yield api
             finally:
-                nursery.cancel_scope.cancel(reason="the loopback API is closed")
+                nursery.cancel_scope.cancel(reason="the block of open_loopback_api is left")

@@ -6,29 +6,35 @@ Pure values: nothing here knows sockets or trio.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 RequestKind: TypeAlias = Literal[
-    "conversation", "title", "suggestion", "quota", "structured", "count_tokens", "probe", "unknown"
+    "conversation",
+    "quota",
+    "title",
+    "structured",
+    "suggestion",
+    "count_tokens",
+    "probe",
+    "unknown",
 ]
 
 _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
-_TITLE: Final = re.compile(r"\b(?:sentence-case title|generate a (?:short|concise)\b.*\btitle)")
 _SUGGESTION: Final = "[SUGGESTION MODE:"
 
 
 @attrs.frozen
 class RecordedRequest:
-    """One request as the loopback API received it.
+    """One request, as the loopback API received it.
 
     Args:
         method: The HTTP method.
         path: The path without its query, such as ``/v1/messages``.
-        headers: The headers by their names in lower case.
-        body: The parsed JSON body; None if there was none, or if it was no JSON.
+        headers: The headers, by their names in lower case.
+        body: The parsed JSON body; None if there was none, or none that could be parsed.
         kind: What the request is for; see `is_conversation`.
     """
 
@@ -40,36 +46,38 @@ class RecordedRequest:
 
     @property
     def is_conversation(self) -> bool:
-        """Whether it asks the model for the next message of a conversation.
+        """Whether it asks for the next message of a conversation.
 
-        That is every ``POST /v1/messages``, streamed or not, except what the CLI asks beside the
-        conversation: one token (``quota``, a check of the login), a title of the session, a
-        suggestion of the next prompt, or an answer in a JSON schema (``structured``; the CLI
-        judges with it). These four are known by `max_tokens`, by ``output_config.format``, and by
-        the words of their instructions. Subagents and ``/compact`` count as conversation.
+        That is every ``POST /v1/messages``, streamed or not, but what the CLI asks on the side:
+
+        - ``quota``: one token (``max_tokens`` is 1), to see whether the login is good;
+        - ``title`` and ``structured``: an answer in a JSON schema (``output_config.format``), with
+          no tools; a title for the session is one;
+        - ``suggestion``: its last user message has a block that starts with ``[SUGGESTION MODE:``.
+
+        Subagents and ``/compact`` count as conversation, and so does the request without a stream
+        that the CLI sends after a stream that broke early.
         """
         return self.kind == "conversation"
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The ``messages`` of the body."""
+        """The messages of the body. Some have the role ``system``."""
         return _messages(self.body)
 
     @property
     def system_text(self) -> str:
-        """The system prompt as one text, its blocks joined by an empty line."""
-        return _text(_get(self.body, "system"))
+        """The system prompt as one text, an empty line between its blocks."""
+        return "\n\n".join(_texts(_get(self.body, "system")))
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message, without the reminders that the CLI adds to it.
+        """The text of the last user message, without the reminders that the CLI puts into it.
 
-        Text blocks are joined by an empty line. Empty if that message holds only tool results.
+        An empty line stands between text blocks. Empty if the message holds tool results only.
         """
-        for message in reversed(self.messages):
-            if message.get("role") == "user":
-                return _REMINDER.sub("", _text(message.get("content"))).strip()
-        return ""
+        blocks = (_REMINDER.sub("", text) for text in _last_user_texts(self.messages))
+        return "\n\n".join(text for text in blocks if text)
 
     @property
     def wants_stream(self) -> bool:
@@ -85,21 +93,20 @@ def classify(method: str, path: str, body: Any) -> RequestKind:
         path: The path without its query.
         body: The parsed JSON body, or None.
     """
-    if path == "/v1/messages/count_tokens" and method == "POST":
+    if method == "HEAD":
+        return "probe"  # "/" or "/api/hello", depending on the version
+    if method == "POST" and path == "/v1/messages/count_tokens":
         return "count_tokens"
-    if method == "HEAD" or (method == "GET" and path == "/"):
-        return "probe"
-    if path != "/v1/messages" or method != "POST" or not isinstance(body, dict):
+    if method != "POST" or path != "/v1/messages" or not isinstance(body, dict):
         return "unknown"
     if body.get("max_tokens") == 1:
         return "quota"
-    if _TITLE.search(_text(body.get("system")).lower()):
-        return "title"
-    messages = _messages(body)
-    if messages and _SUGGESTION in _text(messages[-1].get("content")):
+    wanted = _get(body.get("output_config"), "format")
+    if wanted and not body.get("tools"):
+        properties = _get(_get(wanted, "schema"), "properties")
+        return "title" if list(properties or ()) == ["title"] else "structured"
+    if any(text.startswith(_SUGGESTION) for text in _last_user_texts(_messages(body))):
         return "suggestion"
-    if _get(body.get("output_config"), "format") or body.get("output_format"):
-        return "structured"
     return "conversation"
 
 
@@ -114,8 +121,18 @@ def _messages(body: Any) -> list[dict[str, Any]]:
     return [message for message in messages if isinstance(message, dict)]
 
 
-def _text(content: Any) -> str:
+def _last_user_texts(messages: list[dict[str, Any]]) -> list[str]:
+    # The CLI's own messages, with the role "system", may follow it.
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return list(_texts(message.get("content")))
+    return []
+
+
+def _texts(content: Any) -> Iterator[str]:
     if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    return "\n\n".join(str(b.get("text", "")) for b in blocks if _get(b, "type") == "text")
+        yield content
+    elif isinstance(content, list):
+        for block in content:
+            if _get(block, "type") == "text":
+                yield str(_get(block, "text"))

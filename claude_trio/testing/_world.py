@@ -1,4 +1,7 @@
-"""`isolated_world`: a home for a `claude` that knows nothing of the one it is tested on."""
+"""`isolated_world`: a home, a configuration and a working directory for a `claude`, and no other.
+
+Nothing that a CLI does in it reaches the user's own files, logins or sessions.
+"""
 
 from __future__ import annotations
 
@@ -9,114 +12,140 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-#: Names the CLI that `find_real_cli` returns.
-TEST_CLI_VARIABLE: Final = "CLAUDE_TRIO_TEST_CLI"
-_REMOVAL_GRACE: Final = 5.0  # seconds in which a CLI that is ending may still write
+from ..options import QUIET_ENVIRONMENT
+
+#: How the name of a world's root begins. Short: sockets below it have names of 100 bytes at most.
+WORLD_PREFIX: Final = "ct-world-"
+_REMOVAL: Final = 5.0  # seconds
+_AGAIN: Final = 0.05  # seconds
 
 
 @attrs.frozen
 class World:
-    """A home directory, a configuration and a working directory, all made up.
+    """The directories of one isolated world; all are real paths, and all exist.
 
-    Attributes:
-        root: What holds all of it.
-        home: The home directory.
-        config_directory: Where the CLI keeps its configuration and its transcripts.
-        cwd: A working directory that the CLI trusts.
+    Args:
+        root: Everything else lies below it.
+        home: ``HOME``; empty but for the configuration.
+        config_dir: ``CLAUDE_CONFIG_DIR``. Onboarding is done there, and `cwd` is trusted.
+        cwd: An empty directory to work in; the only one that is trusted.
     """
 
     root: Path
     home: Path
-    config_directory: Path
+    config_dir: Path
     cwd: Path
 
+    @property
+    def temporary(self) -> Path:
+        """``TMPDIR`` and ``CLAUDE_CODE_TMPDIR``."""
+        return self.root / "tmp"
+
     def env(self, base_url: str, **extra: str) -> dict[str, str]:
-        """Return a whole environment for a CLI: nothing in it is inherited.
+        """Return the whole environment for a CLI in this world.
+
+        It is built from nothing; only ``PATH`` is inherited. The login is made up. A failed
+        request is not repeated (``CLAUDE_CODE_MAX_RETRIES=0``).
+
+        It also does as `BackendOptions.env`, on top of what a backend inherits: a login or a proxy
+        of yours is not used.
 
         Args:
-            base_url: The Messages API it talks to, for example `LoopbackAPI.base_url`.
-            extra: Variables on top.
+            base_url: The API that the CLI talks to; usually that of `open_loopback_api`.
+            **extra: More variables, or other values.
         """
-        temporary = str(self.root / "tmp")
         return {
-            "PATH": os.defpath,
-            "TERM": "xterm-256color",
+            **QUIET_ENVIRONMENT,
+            "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
             "HOME": str(self.home),
-            "TMPDIR": temporary,
-            "CLAUDE_CODE_TMPDIR": temporary,
-            "CLAUDE_CONFIG_DIR": str(self.config_directory),
+            "CLAUDE_CONFIG_DIR": str(self.config_dir),
+            "TMPDIR": str(self.temporary),
+            # Where it puts its sockets and the output of tasks, which are not below TMPDIR.
+            "CLAUDE_CODE_TMPDIR": str(self.temporary),
             "ANTHROPIC_BASE_URL": base_url,
             "ANTHROPIC_AUTH_TOKEN": "made-up",
-            # Ten, its own default, take three minutes.
-            "CLAUDE_CODE_MAX_RETRIES": "1",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
-            "DISABLE_AUTOUPDATER": "1",
-            "CLAUDE_CODE_NO_FLICKER": "1",
-            # A proxy is asked even for the loopback interface.
+            "CLAUDE_CODE_OAUTH_TOKEN": "",
+            "CLAUDE_CODE_MAX_RETRIES": "0",
             "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            # Root may skip permissions only where the machine is said to be a sandbox.
+            "IS_SANDBOX": "1",
             **extra,
         }
-
-    def transcripts(self) -> list[Path]:
-        """Return the transcripts that were written in this world."""
-        return sorted(self.config_directory.glob("projects/*/*.jsonl"))
 
 
 @contextlib.contextmanager
 def isolated_world() -> Generator[World, None, None]:
-    """Make a world for the length of a block, and remove it afterwards.
+    """Make a world for the length of a block, in the directory for temporary files.
 
-    In it a CLI starts without a question: its first steps are done, and `World.cwd`, and nothing
-    else, is trusted.
+    End what runs in it before the block is left. Removing it is tried for a few seconds, for the
+    sake of a process that is just ending and still writes.
+
+    Yields:
+        Its directories, and the environment to start a CLI with.
+
+    Warns:
+        ResourceWarning: The world could not be removed.
     """
-    root = Path(os.path.realpath(tempfile.mkdtemp(prefix="claude-trio-")))
-    world = World(root, root / "home", root / "home" / ".claude", root / "work")
+    root = Path(os.path.realpath(tempfile.mkdtemp(prefix=WORLD_PREFIX)))
     try:
-        for directory in (world.config_directory, world.cwd, root / "tmp"):
+        home = root / "home"
+        world = World(root=root, home=home, config_dir=home / ".claude", cwd=root / "work")
+        for directory in (world.config_dir, world.cwd, world.temporary):
             directory.mkdir(parents=True)
-        settings: Mapping[str, object] = {
+        config = {
             "hasCompletedOnboarding": True,
             "projects": {str(world.cwd): {"hasTrustDialogAccepted": True}},
         }
-        (world.config_directory / ".claude.json").write_text(json.dumps(settings))
+        (world.config_dir / ".claude.json").write_text(json.dumps(config), encoding="utf-8")
         yield world
     finally:
         _remove(root)
 
 
+def find_real_cli() -> Path | None:
+    """Return the `claude` program for tests, or None.
+
+    That is the one that the variable ``CLAUDE_TRIO_TEST_CLI`` names, or the one that lies in the
+    installed package `claude_agent_sdk`. A `claude` on the ``PATH`` is somebody's own, and is not
+    taken.
+    """
+    if named := os.environ.get("CLAUDE_TRIO_TEST_CLI"):
+        return Path(named).absolute()
+    package = importlib.util.find_spec("claude_agent_sdk")
+    for folder in (package and package.submodule_search_locations) or ():
+        bundled = Path(folder, "_bundled", "claude")
+        if bundled.is_file():
+            return bundled
+    return None
+
+
 def _remove(root: Path) -> None:
-    patience = time.monotonic() + _REMOVAL_GRACE
+    deadline = time.monotonic() + _REMOVAL
+    failure = "it comes back"
     while True:
         try:
             shutil.rmtree(root)
-        except FileNotFoundError:
-            if not root.exists():
-                return
-        except OSError:
-            if time.monotonic() > patience:
-                raise
-        else:
+        except OSError as exc:
+            failure = str(exc)
+            _make_writable(root)
+        if not root.exists():
             return
+        if time.monotonic() > deadline:
+            warnings.warn(f"{root} could not be removed: {failure}", ResourceWarning, stacklevel=4)
+            return
+        time.sleep(_AGAIN)
 
 
-def find_real_cli() -> Path | None:
-    """Return a real CLI to test with, or None.
-
-    That is the one that the variable ``CLAUDE_TRIO_TEST_CLI`` names, else the one that comes with an
-    installed ``claude-agent-sdk``. The `claude` on ``PATH`` is the user's, and is not looked for.
-    """
-    if chosen := os.environ.get(TEST_CLI_VARIABLE):
-        return Path(chosen)
-    package = importlib.util.find_spec("claude_agent_sdk")
-    if package is None or package.origin is None:
-        return None
-    bundled = Path(package.origin).parent / "_bundled" / "claude"
-    return bundled if bundled.exists() else None
+def _make_writable(root: Path) -> None:
+    for directory, _, _ in os.walk(root):
+        with contextlib.suppress(OSError):
+            Path(directory).chmod(0o700)

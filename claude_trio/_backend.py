@@ -164,7 +164,7 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     environment = options.environment(os.environ)
     program = _find_program(options, environment)
     directory = config_directory(environment, options.cwd)
-    with open_notices() as notices, one_exception():
+    with open_notices() as notices, one_exception() as body:
         async with trio.open_nursery() as nursery:
             # Made here, like those of the sessions: a task that shields itself could be cancelled
             # before it has.
@@ -174,7 +174,8 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
                 options, nursery, program, environment, directory, notices, scope
             )
             try:
-                yield backend
+                with body:
+                    yield backend
             finally:
                 # The sessions are shielded, so it is for them to end, and not for the nursery to
                 # cancel them; each is over within its grace.

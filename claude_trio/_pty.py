@@ -180,6 +180,8 @@ class PtyClaudeProcess:
         Raises:
             ProcessError: The terminal is closed; the program has ended or is ending.
         """
+        if not self.running or self.drained.is_set():
+            raise self.death("cannot type into it")
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -307,7 +309,7 @@ async def open_pty_process(
     """
     process = PtyClaudeProcess.spawn(argv, cwd=cwd, env=env)
     try:
-        with one_exception():
+        with one_exception() as body:
             async with trio.open_nursery() as nursery:
                 # A program that nobody reads from cannot end orderly, so the reading outlives a
                 # cancelled block. The scope is made here: a task that shields itself could be
@@ -315,7 +317,8 @@ async def open_pty_process(
                 reading = trio.CancelScope(shield=True)
                 nursery.start_soon(_drain, process, reading)
                 try:
-                    yield process
+                    with body:
+                        yield process
                 finally:
                     with trio.move_on_after(exit_grace * 2 / 3, shield=True):
                         await process.terminate()

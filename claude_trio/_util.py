@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Generator
 from typing import Any, NoReturn, TypeVar
 
+import attrs
 import trio
 
 from .errors import BackendError
@@ -14,9 +15,24 @@ from .errors import BackendError
 T = TypeVar("T")
 
 
+@attrs.define(eq=False)
+class Body:
+    """Remembers the exception that a block raised, as the object that it was."""
+
+    exception: BaseException | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        self.exception = exc
+
+
 @contextlib.contextmanager
-def one_exception() -> Generator[None, None, None]:
+def one_exception() -> Generator[Body, None, None]:
     """Let one exception out of a nursery that the caller cannot see.
+
+    Enter the `Body` that it gives around the caller's part inside the nursery.
 
     Exactly one layer of group is taken off: the one that our own nursery put on. So the caller's
     exception comes out as the same object, with the context it had, and a group that the caller
@@ -24,12 +40,16 @@ def one_exception() -> Generator[None, None, None]:
     checkpoint. Two failures at once cannot both come out bare; they come out as one
     `BackendError` that has the group as its cause.
     """
+    body = Body()
     try:
-        yield
+        yield body
     except BaseExceptionGroup as group:
         failures = [exc for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
         if len(failures) < 2:
-            _reraise(failures[0] if failures else group.exceptions[0])
+            only = failures[0] if failures else group.exceptions[0]
+            if isinstance(only, BaseExceptionGroup) and isinstance(body.exception, type(only)):
+                only = body.exception  # a cancelled nursery makes every group in it anew
+            _reraise(only)
         for exc in failures:
             if isinstance(exc, KeyboardInterrupt | SystemExit):
                 raise type(exc)(*exc.args) from group

@@ -234,7 +234,7 @@ async def open_loopback_api() -> AsyncGenerator[LoopbackApi, None]:
         raise ImportError(message, name=exc.name) from exc
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    with contextlib.ExitStack() as stack, one_exception():
+    with contextlib.ExitStack() as stack, one_exception() as body:
         for listener in listeners:
             stack.callback(listener.socket.close)
         port = listeners[0].socket.getsockname()[1]
@@ -245,6 +245,7 @@ async def open_loopback_api() -> AsyncGenerator[LoopbackApi, None]:
             serve = partial(trio.serve_listeners, handler_nursery=nursery)
             await nursery.start(serve, handler, listeners)
             try:
-                yield api
+                with body:
+                    yield api
             finally:
                 nursery.cancel_scope.cancel(reason="the block of open_loopback_api is left")

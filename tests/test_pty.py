@@ -1,0 +1,193 @@
+"""`PtyClaudeProcess` with real children that are no CLI."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+
+from claude_trio import CLINotFoundError, ProcessError, PtyClaudeProcess, open_pty_process
+from claude_trio._sweep import MARKER, find, sweep
+from claude_trio.testing import cancel_everywhere
+
+ENV = {"PATH": os.defpath, "TERM": "xterm-256color"}
+WAIT = "import time; time.sleep(1000)"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-S", "-I", "-c", code]
+
+
+async def until_screen_shows(process: PtyClaudeProcess, words: str) -> None:
+    with trio.fail_after(60):
+        while words not in process.screen.render():
+            await trio.sleep(0.01)
+
+
+async def test_the_child_leads_a_session_with_a_terminal_of_the_given_size(tmp_path: Path) -> None:
+    code = (
+        "import os; s = os.get_terminal_size(0); t = os.ctermid(); open(t).close();"
+        "print(os.getsid(0) == os.getpid() == os.getpgrp(), s.lines, s.columns, os.getcwd());"
+        + WAIT
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "True 50 160 ")
+        assert str(tmp_path) in process.screen.render().replace("\n", "")
+        assert process.running
+        assert repr(process) == f"<PtyClaudeProcess pid={process.pid} running>"
+
+
+async def test_what_is_typed_arrives_and_what_is_printed_is_kept(tmp_path: Path) -> None:
+    code = "print('name?'); name = input(); print(f'hello, {name}'); " + WAIT
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "name?")
+        await process.write(b"heron\r")
+        await until_screen_shows(process, "hello, heron")
+        assert process.screen.tail(1) == "hello, heron"
+
+
+async def test_more_than_the_terminal_holds_is_written_piece_by_piece(tmp_path: Path) -> None:
+    code = (
+        "import os, tty; tty.setraw(0); print('ready', flush=True); n = 0\n"
+        "while n < 300_000: n += len(os.read(0, 4096))\n"
+        "print('got', n, flush=True); " + WAIT
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "ready")
+        with trio.fail_after(60):
+            await process.write(b"x" * 300_000)
+        await until_screen_shows(process, "got 300000")
+
+
+async def test_resize_reaches_the_child(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "show = lambda *_: print('now', *os.get_terminal_size(0), flush=True)\n"
+        "signal.signal(signal.SIGWINCH, show); print('ready', flush=True)\n"
+        "while True: time.sleep(1000)"
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "ready")
+        process.resize(rows=30, columns=100)
+        await until_screen_shows(process, "now 100 30")
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "exit_signal", "words"),
+    [
+        ("raise SystemExit(3)", 3, None, "exited with code 3"),
+        ("import os; os.kill(os.getpid(), 9)", None, signal.SIGKILL, "was ended by SIGKILL"),
+    ],
+)
+async def test_an_exit_is_reported_as_it_was(
+    tmp_path: Path, code: str, exit_code: int | None, exit_signal: int | None, words: str
+) -> None:
+    code = f"print('last words', flush=True); {code}"
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        with trio.fail_after(60):
+            await process.wait()
+            await process.drained.wait()
+        assert (process.exit_code, process.exit_signal) == (exit_code, exit_signal)
+        error = process.death("it cannot go on")
+        assert words in error.message
+        assert (exit_code, exit_signal, "last words") == (
+            error.exit_code,
+            error.signal,
+            error.screen_tail,
+        )
+        with pytest.raises(ProcessError):
+            await process.write(b"more")
+
+
+async def test_sigterm_ends_a_willing_child_and_its_exit_code_is_kept(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
+        "print('ready', flush=True); time.sleep(1000)"
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "ready")
+    assert process.exit_code == 7
+
+
+async def test_a_child_that_is_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); print('ready', flush=True); time.sleep(1000)"
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV, exit_grace=1.5) as process:
+        await until_screen_shows(process, "ready")
+    assert process.exit_signal == signal.SIGKILL
+
+
+async def test_what_detached_itself_is_found_and_ended(tmp_path: Path) -> None:
+    sleeper = shlex.join(python("import signal; signal.signal(15, signal.SIG_IGN); " + WAIT))
+    script = f"setsid {sleeper} & nohup sleep 1003 >/dev/null 2>&1 & echo started; exec sleep 1004"
+    async with open_pty_process(["/bin/sh", "-c", script], cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "started")
+        with trio.fail_after(60):
+            while len(found := await find(process.marker)) < 3:
+                await trio.sleep(0.01)
+    assert [] == [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert await find(process.marker) == set()
+
+
+async def test_the_sweep_leaves_alone_what_does_not_carry_its_marker(tmp_path: Path) -> None:
+    async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV) as process:
+        await sweep("another marker")
+        assert process.running
+        (carrier,) = await find(process.marker)
+        assert (carrier.pid, process.marker) == (process.pid, carrier.environ()[MARKER])
+
+
+async def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CLINotFoundError, match="no-such-program is not an executable file"):
+        async with open_pty_process([str(tmp_path / "no-such-program")], cwd=tmp_path, env=ENV):
+            pass
+
+
+async def test_a_program_that_the_system_cannot_run_is_an_error_and_no_zombie(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "nonsense"
+    program.write_bytes(b"\x00\x01\x02")
+    program.chmod(0o755)
+    with pytest.raises(ProcessError, match="cannot start"):
+        PtyClaudeProcess.spawn([str(program)], cwd=tmp_path, env=ENV)
+
+
+async def test_a_directory_that_is_not_there_is_an_error_and_no_zombie(tmp_path: Path) -> None:
+    with pytest.raises(ProcessError, match="cannot start"):
+        PtyClaudeProcess.spawn(python(WAIT), cwd=tmp_path / "gone", env=ENV)
+
+
+async def test_the_body_is_not_wrapped_in_a_group(tmp_path: Path) -> None:
+    own = KeyError("mine")
+    with pytest.raises(KeyError) as caught:
+        async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV):
+            raise own
+    assert caught.value is own
+
+
+async def test_cancelled_anywhere_it_leaves_nothing(tmp_path: Path) -> None:
+    seen: list[PtyClaudeProcess] = []
+
+    async def body() -> None:
+        async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV) as process:
+            seen.append(process)
+            await process.write(b"x")
+            await trio.sleep(0.01)
+
+    async def check() -> None:
+        for process in seen:
+            assert not process.running
+            assert await find(process.marker) == set()
+        seen.clear()
+
+    with trio.fail_after(60):
+        assert await cancel_everywhere(body, check) > 3

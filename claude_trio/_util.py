@@ -44,7 +44,7 @@ def one_exception() -> Generator[Body, None, None]:
     try:
         yield body
     except BaseExceptionGroup as group:
-        failures = [exc for exc in group.exceptions if not isinstance(exc, trio.Cancelled)]
+        failures = [exc for exc in group.exceptions if not _is_cancellation(exc)]
         if len(failures) < 2:
             only = failures[0] if failures else group.exceptions[0]
             if isinstance(only, BaseExceptionGroup) and isinstance(body.exception, type(only)):
@@ -57,6 +57,12 @@ def one_exception() -> Generator[Body, None, None]:
             "the block and a background task of the backend both failed; the cause has both",
             kind="bug",
         ) from group
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):  # of a nursery that was cancelled inside
+        return exc.split(trio.Cancelled)[1] is None
+    return isinstance(exc, trio.Cancelled)
 
 
 def _reraise(exc: BaseException) -> NoReturn:

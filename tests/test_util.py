@@ -61,6 +61,20 @@ async def test_a_cancellation_passes() -> None:
     assert scope.cancelled_caught
 
 
+async def test_a_group_of_cancellations_beside_another_is_a_cancellation() -> None:
+    async def inner() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(trio.sleep_forever)
+
+    with trio.CancelScope() as scope, one_exception():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(inner)
+            scope.cancel()
+            await inner()
+    assert scope.cancelled_caught
+
+
 def test_an_object_without_a_public_constructor_says_so() -> None:
     class Made(metaclass=NoPublicConstructor):
         def __init__(self, value: int) -> None:

@@ -77,7 +77,7 @@ def types(session: nox.Session) -> None:
     """Check the types, and that the public ones are complete."""
     install(session, "tests", "typing")
     session.run("mypy")
-    session.run("pyright", "--ignoreexternal", "--verifytypes", "claude_trio")
+    session.run("basedpyright", "--ignoreexternal", "--verifytypes", "claude_trio")
 
 
 @nox.session

@@ -55,7 +55,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         interval: float = 0.1,
         on_parse_error: Callable[[MessageParseError], None] = log_unreadable,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.interval = interval
         self._on_parse_error = on_parse_error
         self._offset = offset

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import attrs
 import trio
 
-from ._protocol.turns import Outcome
+from ._protocol.outcome import Outcome
 from .events import Event
 
 

@@ -1,11 +1,14 @@
-"""An error record of the CLI into the exception that the caller meets."""
+"""What went wrong into the exception that the caller meets.
+
+First the error records that the CLI writes, then the ways in which a conversation itself fails.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..errors import AuthError, BackendError, RateLimitError
+from ..errors import AuthError, BackendError, RateLimitError, SessionError
 from .records import Record
 
 # The record's `error` code where it says enough by itself; the rest is told apart below.
@@ -88,3 +91,68 @@ def failure(record: Record) -> BackendError:
             limit_type=limit_type if isinstance(limit_type, str) else None,
         )
     return BackendError(**common)
+
+
+def cut_off() -> BackendError:
+    """Return the error for an answer that ended before its end, which the CLI did not notice."""
+    return BackendError(
+        "the answer was cut off before its end; what had arrived is in `partial`", kind="truncated"
+    )
+
+
+def no_end() -> SessionError:
+    """Return the error for a turn that the CLI left without ending it."""
+    return SessionError(
+        "the CLI went idle without ending the turn; the conversation was closed. "
+        "Send the same messages again",
+        kind="no_end",
+    )
+
+
+def not_loaded() -> SessionError:
+    """Return the error for a written history that a CLI was started on and did not answer."""
+    return SessionError(
+        "the CLI was started on a written history and did not answer it; the conversation was closed",
+        kind="not_loaded",
+    )
+
+
+def not_accepted() -> SessionError:
+    """Return the error for a prompt that had no effect."""
+    return SessionError(
+        "the prompt was typed and sent, and the CLI neither recorded nor refused it; the conversation "
+        "was closed. Send the same messages again",
+        kind="not_accepted",
+    )
+
+
+def rejected(record: Record) -> SessionError:
+    """Return the error for a prompt that the CLI, or a hook, refused."""
+    return SessionError(
+        f"the CLI refused the prompt: {record.raw.get('content', '')}",
+        kind="rejected",
+        session_id=record.session_id,
+    )
+
+
+def altered(sent: str, record: Record) -> SessionError:
+    """Return the error for a prompt that was recorded differently than it was sent."""
+    return SessionError(
+        "the CLI recorded another prompt than the one that was sent; the conversation was closed. "
+        f"Sent and recorded: {_excerpt(sent)} and {_excerpt(record.text)}",
+        kind="altered",
+        session_id=record.session_id,
+    )
+
+
+def unanswered(asked: str) -> SessionError:
+    """Return the error for a dialog that came up, with nobody to answer it."""
+    return SessionError(
+        f"the CLI opened a dialog ({asked}) that nobody here can answer; it was refused. "
+        "Allow the tool in the settings, or choose another permission_mode",
+        kind="dialog",
+    )
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

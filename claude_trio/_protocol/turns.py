@@ -33,12 +33,14 @@ from typing import Final
 
 import attrs
 
-from ..errors import AuthError, BackendError, SessionError
-from ..events import AssistantMessage, Event, ResultMessage, Usage
-from .failures import failure
+from ..errors import AuthError, BackendError
+from ..events import AssistantMessage, Event
+from . import failures
 from .keys import normalized
-from .normalize import INTERRUPT_MARK, normalize
+from .normalize import normalize
+from .outcome import Outcome, make_result
 from .records import Record
+from .signals import Signal, signal_of
 from .status import Status
 
 _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
@@ -58,25 +60,6 @@ class State(enum.Enum):
     BEHIND = "as SUBMITTED, while the CLI runs a turn that it started itself"
     RUNNING = "our turn runs"
     AUTONOMOUS = "the CLI runs a turn that it started itself"
-
-
-class Signal(enum.Enum):
-    """What one record means for a turn."""
-
-    PROMPT = "a prompt was taken"
-    AUTO_PROMPT = "the CLI prompts itself"
-    ENQUEUED = "a prompt waits for the running turn"
-    REJECTED = "a prompt was refused"
-    ANSWER = "the model said something"
-    FILLER = "the CLI wrote an answer itself"
-    ERROR = "a request failed"
-    TOOL_RESULT = "a tool returned"
-    CONTINUATION = "the CLI speaks to the model"
-    INTERRUPTED = "the interrupt mark"
-    LOCAL_OUTPUT = "a command of the CLI printed"
-    HOOK_STOPPED = "a hook stopped the turn"
-    END = "turn_duration"
-    NOTE = "anything else"
 
 
 class Step(enum.Enum):
@@ -152,73 +135,6 @@ _ENDINGS: Final[Mapping[Step, str]] = {
     _S.HOOK_STOP: "stopped_by_hook",
     _S.LOCAL: "local_command",
 }
-_SUBTYPES: Final[Mapping[str, str]] = {
-    "completed": "success",
-    "failed": "error",
-    "rejected": "error",
-}
-
-
-def signal_of(record: Record) -> Signal:
-    """Return what a record means for a turn, whatever the state."""
-    match record.type, record.subtype:
-        case "assistant", _:
-            if record.is_api_error:
-                return Signal.ERROR
-            return Signal.FILLER if record.message.get("model") == "<synthetic>" else Signal.ANSWER
-        case "user", _:
-            return _user_signal(record)
-        case "system", "turn_duration":
-            return Signal.END
-        case "system", "local_command":
-            return Signal.LOCAL_OUTPUT
-        case "system", "informational":
-            text = str(record.raw.get("content", ""))
-            if text.startswith("Operation stopped by hook"):
-                return Signal.HOOK_STOPPED
-            if text.startswith("Unknown command") or record.raw.get("preventContinuation") is True:
-                return Signal.REJECTED
-        case "queue-operation", _ if record.raw.get("operation") == "enqueue":
-            return Signal.ENQUEUED
-    return Signal.NOTE
-
-
-def _user_signal(record: Record) -> Signal:
-    text = record.text
-    if any(block.get("type") == "tool_result" for block in record.blocks):
-        return Signal.TOOL_RESULT
-    if text.startswith(INTERRUPT_MARK):
-        return Signal.INTERRUPTED
-    if record.prompt_source == "system":
-        return Signal.AUTO_PROMPT
-    if text.startswith("<local-command-stdout>"):
-        return Signal.LOCAL_OUTPUT
-    if not record.is_meta and (
-        record.prompt_source is not None
-        or text.startswith(("<command-name>", "<command-message>", "<bash-input>"))
-    ):
-        return Signal.PROMPT
-    return Signal.CONTINUATION
-
-
-@attrs.frozen
-class Outcome:
-    """How a turn ended.
-
-    Attributes:
-        kind: ``completed``, ``failed``, ``interrupted``, ``rejected``, ``stopped_by_hook`` or
-            ``local_command``.
-        result: What the turn said and used.
-        error: What the caller is to meet, where the turn failed.
-        reusable: Whether the conversation can take another prompt as it is.
-        restored: Whether the prompt is out of the conversation and back in the input box.
-    """
-
-    kind: str
-    result: ResultMessage
-    error: BackendError | None = None
-    reusable: bool = True
-    restored: bool = False
 
 
 @attrs.define(eq=False)
@@ -379,17 +295,8 @@ class TurnManager:
         self._turn.acknowledged = True
         self._emit(record, Signal.PROMPT)
         if self._turn.prompt is not None and normalized(record.text) != self._turn.prompt:
-            self._end(
-                "failed",
-                error=SessionError(
-                    "the CLI recorded another prompt than the one that was sent; the conversation "
-                    "was closed. Sent and recorded: "
-                    f"{_excerpt(self._turn.prompt)} and {_excerpt(record.text)}",
-                    kind="altered",
-                    session_id=record.session_id,
-                ),
-                reusable=False,
-            )
+            error = failures.altered(self._turn.prompt, record)
+            self._end("failed", error=error, reusable=False)
         else:
             self._release(record)
 
@@ -427,12 +334,10 @@ class TurnManager:
     def _conclude(self, step: Step, record: Record) -> None:
         kind = _ENDINGS[step]
         if step is Step.REJECT:
-            text = str(record.raw.get("content", ""))
-            error = SessionError(f"the CLI refused the prompt: {text}", kind="rejected")
             # The refused text may stand in the box again, with no way to tell.
-            self._end(kind, error=error, reusable=False)
+            self._end(kind, error=failures.rejected(record), reusable=False)
         elif step is Step.INTERRUPT and self._turn.refused is not None:
-            self._end("failed", error=self._unanswered(self._turn.refused))
+            self._end("failed", error=failures.unanswered(self._turn.refused))
         elif step is Step.COMPLETE and self._turn.error is not None:
             self._fail_by(self._turn.error)
         elif step is Step.COMPLETE and (cut := self._cut_answer()) is not None:
@@ -445,27 +350,17 @@ class TurnManager:
     def _tick_submitted(self, now: float) -> Command | None:
         if self.dialog is not None:
             if now - self._status_at > _DIALOG_SETTLE:
-                self._end("failed", error=self._unanswered(self.dialog), reusable=False)
+                self._end("failed", error=failures.unanswered(self.dialog), reusable=False)
             return None
-        quiet = now - max(self._turn.entered_at, self._last_record_at, self._status_at)
+        turn = self._turn
+        quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
         if quiet <= _ENTER_AGAIN:
             return None
-        if (
-            self._status.state == "idle"
-            and not self._turn.acknowledged
-            and self._turn.enters < _MOST_ENTERS
-        ):
+        untaken = self._status.state == "idle" and not turn.acknowledged
+        if untaken and turn.enters < _MOST_ENTERS:
             return Command.PRESS_ENTER
         if self._status.at_rest and quiet > 2 * _ENTER_AGAIN:
-            self._end(
-                "failed",
-                error=SessionError(
-                    "the prompt was typed and sent, and the CLI neither recorded nor refused it; "
-                    "the conversation was closed. Send the same messages again",
-                    kind="not_accepted",
-                ),
-                reusable=False,
-            )
+            self._end("failed", error=failures.not_accepted(), reusable=False)
         return None
 
     def _tick_running(self, now: float) -> Command | None:
@@ -487,13 +382,15 @@ class TurnManager:
             # A CLI that was started on a written history should have begun to answer it.
             if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
                 resumed = self._turn.prompt is None
-                error = self._not_loaded() if resumed else self._no_end()
+                error = failures.not_loaded() if resumed else failures.no_end()
                 self._end("failed", error=error, reusable=False)
         elif self._at_rest_for(_SETTLE, now):
             if self._turn.interrupt_sent:
-                self._end("interrupted", restored=True)
+                # Without output no mark is written either, and the prompt is back in the box.
+                spoken = any(isinstance(event, AssistantMessage) for event in self._turn.events)
+                self._end("interrupted", restored=not spoken)
             else:
-                self._end("failed", error=self._no_end(), reusable=False)
+                self._end("failed", error=failures.no_end(), reusable=False)
         return None
 
     def _at_rest_for(self, seconds: float, now: float) -> bool:
@@ -503,7 +400,7 @@ class TurnManager:
     # -- endings --------------------------------------------------------------------------------
 
     def _fail_by(self, record: Record) -> None:
-        error = failure(record)
+        error = failures.failure(record)
         self._end("failed", error=error, reusable=not isinstance(error, AuthError))
 
     def _cut_answer(self) -> BackendError | None:
@@ -512,31 +409,7 @@ class TurnManager:
         last = next((e for e in reversed(self.events) if isinstance(e, AssistantMessage)), None)
         if last is None or last.stop_reason is not None or last.model == "<synthetic>":
             return None
-        return BackendError(
-            "the answer was cut off before its end; what had arrived is in `partial`",
-            kind="truncated",
-        )
-
-    def _no_end(self) -> BackendError:
-        return SessionError(
-            "the CLI went idle without ending the turn; the conversation was closed. "
-            "Send the same messages again",
-            kind="no_end",
-        )
-
-    def _not_loaded(self) -> BackendError:
-        return SessionError(
-            "the CLI was started on a written history and did not answer it; the conversation was "
-            "closed",
-            kind="not_loaded",
-        )
-
-    def _unanswered(self, asked: str) -> BackendError:
-        return SessionError(
-            f"the CLI opened a dialog ({asked}) that nobody here can answer; it was refused. "
-            "Allow the tool in the settings, or choose another permission_mode",
-            kind="dialog",
-        )
+        return failures.cut_off()
 
     def _end(
         self,
@@ -546,36 +419,15 @@ class TurnManager:
         reusable: bool = True,
         restored: bool = False,
     ) -> None:
-        result = self._result(kind)
+        result = make_result(
+            kind,
+            self._turn.events,
+            duration_ms=self._turn.duration_ms,
+            elapsed=self._last_record_at - self._turn.submitted_at,
+        )
         if error is not None:
             error.partial = self.events
             error.result = result
             error.session_id = error.session_id or result.session_id
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
-
-    def _result(self, kind: str) -> ResultMessage:
-        answers: dict[str | None, list[AssistantMessage]] = {}
-        for event in self.events:
-            if isinstance(event, AssistantMessage) and event.error is None:
-                answers.setdefault(event.message_id, []).append(event)
-        usage = Usage()
-        for records in answers.values():
-            usage += records[-1].usage
-        last = [*answers.values()][-1] if answers else []
-        elapsed = round((self._last_record_at - self._turn.submitted_at) * 1000)
-        return ResultMessage(
-            subtype=_SUBTYPES.get(kind, kind),
-            is_error=kind in {"failed", "rejected"},
-            result="".join(event.text for event in last) if last else None,
-            stop_reason=last[-1].stop_reason if last else None,
-            num_turns=len(answers),
-            duration_ms=elapsed if self._turn.duration_ms is None else self._turn.duration_ms,
-            usage=usage,
-            model=last[-1].model if last else None,
-            session_id=self.events[-1].session_id if self.events else None,
-        )
-
-
-def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")

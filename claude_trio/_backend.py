@@ -34,7 +34,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     _notices: FileNotices
     #: Around the task of the notices, which outlives the last session and nothing else.
     _notices_scope: trio.CancelScope
-    _sessions: set[Session] = attrs.field(factory=set)
+    _sessions: list[Session] = attrs.field(factory=list)
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
     _closed: bool = False
@@ -45,7 +45,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 
     @property
     def sessions(self) -> tuple[SessionInfo, ...]:
-        """The processes that the backend has now."""
+        """The processes that the backend has now, the oldest first."""
         return tuple(session.info for session in self._sessions)
 
     def complete(self, messages: Sequence[Mapping[str, Any]]) -> Turn:
@@ -94,12 +94,13 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             on_idle=self._add_idle,
             on_end=self._forget,
         )
-        self._sessions.add(session)
+        session.prepare(conversation)
+        self._sessions.append(session)
         return session, await session.start(self._nursery, conversation)
 
     async def _wait_for_unwanted(self, conversation: Conversation) -> None:  # noqa: ASYNC910
         """Let turns settle that were dropped by their consumer and that this one may continue."""
-        for session in list(self._sessions):
+        for session in tuple(self._sessions):
             inbox = session.inbox
             if inbox is None or not inbox.unwanted or session.prompt is None:
                 continue
@@ -131,7 +132,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 
     def _forget(self, session: Session) -> None:
         self._remove_idle(session)
-        self._sessions.discard(session)
+        self._sessions.remove(session)
         self._end_notices()
 
     def _close(self) -> None:

@@ -63,6 +63,8 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         self._lines = LineBuffer()
         self._ready: collections.deque[Record] = collections.deque()
         self._closed = False
+        #: Whether the last look stopped at its bound, before the end of the file.
+        self.behind: bool = False
 
     def __repr__(self) -> str:
         return f"<JsonlWatcher {str(self.path)!r} at byte {self._offset}>"
@@ -70,7 +72,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
     def read(self) -> list[Record]:
         """Look once, without waiting; return the records of the lines that were completed.
 
-        At most a quarter of a megabyte is read in one look; what is left comes with the next.
+        At most a quarter of a megabyte is read in one look; `behind` tells whether that was all.
         """
         records: list[Record] = []
         for line in self._lines.feed(self._read_bytes()):
@@ -83,6 +85,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         return records
 
     def _read_bytes(self) -> bytes:
+        self.behind = False
         try:
             found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
         except FileNotFoundError:
@@ -101,6 +104,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         except FileNotFoundError:
             return b""
         self._offset += len(data)
+        self.behind = len(data) == _CHUNK
         return data
 
     async def receive(self) -> Record:
@@ -116,7 +120,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
             if self._ready:
                 return self._ready.popleft()
             self._ready.extend(self.read())
-            await trio.sleep(0 if self._ready else self.interval)
+            await trio.sleep(0 if self._ready or self.behind else self.interval)
         raise trio.ClosedResourceError("this watcher has been closed")
 
     async def aclose(self) -> None:

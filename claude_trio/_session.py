@@ -138,22 +138,32 @@ class Session:
 
     # -- the consumer's side ----------------------------------------------------------------------
 
+    def prepare(self, conversation: Conversation) -> None:
+        """Decide how the conversation begins, and write its history if it has one.
+
+        Raises:
+            SessionError: The history could not be written.
+        """
+        if conversation.exchanges or _typed(conversation) is None:
+            self._write_history(conversation)
+
     async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
         """Start the process and send the first prompt; return where its answer will be.
 
-        To be called once. When cancelled, or when it raises, the session is stopping.
+        To be called once, after `prepare`; `on_end` will be called. When cancelled, or when it
+        raises, the session is stopping.
 
         Raises:
             BackendError: The process could not be started, or did not become ready in time.
         """
+        nursery.start_soon(self.run)
         try:
-            if not conversation.exchanges and _typed(conversation) is not None:
-                await self._launch(nursery)
+            if self.origin == "fresh":
+                await self._wait_until_ready()
                 return await self.submit(conversation)
-            self._write_history(conversation)
             inbox = self._open_inbox(conversation)
             self.turns.resume(trio.current_time())
-            await self._launch(nursery)
+            await self._wait_until_ready()
         except Unusable:
             raise SessionError(
                 "the CLI was ready for a prompt and then was not; the conversation was closed",
@@ -165,8 +175,7 @@ class Session:
             raise
         return inbox
 
-    async def _launch(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(self.run)
+    async def _wait_until_ready(self) -> None:
         with trio.move_on_after(self.options.startup_timeout) as waiting:
             await self._started.wait()
         if waiting.cancelled_caught and not self._started.is_set():
@@ -295,8 +304,9 @@ class Session:
         # The last records and the last screen may still be on their way.
         with trio.move_on_after(_LAST_WORDS):
             await process.drained.wait()
-        while records := self._watcher.read():
-            self._feed(records)
+        self._feed(self._watcher.read())
+        while self._watcher.behind:
+            self._feed(self._watcher.read())
         if not self._started.is_set():
             self._start_failure = self._startup_error("exited", "it ended before it was ready")
         self.turns.fail(process.death("the turn cannot be finished"))
@@ -324,15 +334,24 @@ class Session:
             except ProcessError:  # the terminal closed under us
                 self.stop()
             self._close_turn()
-            active = self.inbox is not None or not self._started.is_set()
-            with trio.move_on_after(self._turn_interval if active else _AT_REST_INTERVAL):
+            with trio.move_on_after(self._interval()):
                 await self._wake.wait()
+
+    def _interval(self) -> float:
+        if self._watcher.behind and not self._consumer_is_behind():
+            return 0
+        active = self.inbox is not None or not self._started.is_set()
+        return self._turn_interval if active else _AT_REST_INTERVAL
+
+    def _consumer_is_behind(self) -> bool:
+        # The file itself is the buffer: while nobody takes what was read, it is not read on.
+        inbox = self.inbox
+        return inbox is not None and not inbox.unwanted and len(inbox.events) >= _MOST_WAITING
 
     def _tick(self, process: PtyClaudeProcess) -> bytes:
         """Look at everything once; return the key to press, if any."""
         now = trio.current_time()
-        # The file itself is the buffer: while the consumer is behind, it is not read on.
-        if self.inbox is None or len(self.inbox.events) < _MOST_WAITING:
+        if not self._consumer_is_behind():
             self._feed(self._watcher.read())
         self._look_at_status()
         if not self._started.is_set():

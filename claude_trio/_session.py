@@ -112,6 +112,7 @@ class Session:
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _started: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
+    _defect: BackendError | None = None
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _turn_interval: float = _TURN_INTERVAL
     _screen_checked_at: float = 0.0
@@ -281,11 +282,12 @@ class Session:
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
         except Exception as exc:
-            raise BackendError(
+            self._defect = BackendError(
                 f"a defect of claude_trio ended session {self.session_id}: {exc!r}. Please report it",
                 kind="bug",
                 session_id=self.session_id,
-            ) from exc
+            )
+            raise self._defect from exc
         finally:
             self._end()
 
@@ -457,12 +459,15 @@ class Session:
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
         if not self._started.is_set():
-            self._start_failure = self._start_failure or self._startup_error(
-                "exited", "it was stopped"
+            self._start_failure = (
+                self._defect
+                or self._start_failure
+                or self._startup_error("exited", "it was stopped")
             )
             self._started.set()
         self.turns.fail(
-            self._start_failure
+            self._defect
+            or self._start_failure
             or SessionError(
                 "the conversation was closed during the turn",
                 kind="closed",

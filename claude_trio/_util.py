@@ -44,7 +44,10 @@ def one_exception() -> Generator[Body, None, None]:
     try:
         yield body
     except BaseExceptionGroup as group:
-        failures = [exc for exc in group.exceptions if not _is_cancellation(exc)]
+        # A background task that fails hands the same object to whoever waits for it.
+        failures = list(
+            {id(exc): exc for exc in group.exceptions if not _is_cancellation(exc)}.values()
+        )
         if len(failures) < 2:
             only = failures[0] if failures else group.exceptions[0]
             if isinstance(only, BaseExceptionGroup) and isinstance(body.exception, type(only)):

@@ -26,3 +26,21 @@ from ._world import isolated_world as isolated_world
 # isort: split
 # Cancellation
 from ._cancel import cancel_everywhere as cancel_everywhere
+
+# isort: split
+# A stand-in for the CLI, for faults and for speed
+from ._fake_cli import Answer as Answer
+from ._fake_cli import Dialog as Dialog
+from ._fake_cli import Die as Die
+from ._fake_cli import Echo as Echo
+from ._fake_cli import Fail as Fail
+from ._fake_cli import FakeCLI as FakeCLI
+from ._fake_cli import Gate as Gate
+from ._fake_cli import Hang as Hang
+from ._fake_cli import Raw as Raw
+from ._fake_cli import Result as Result
+from ._fake_cli import SetStatus as SetStatus
+from ._fake_cli import Sleep as Sleep
+from ._fake_cli import Spawn as Spawn
+from ._fake_cli import Startup as Startup
+from ._fake_cli import Write as Write

@@ -1,0 +1,488 @@
+"""The backend and a CLI that misbehaves: the scripted stand-in."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+
+from claude_trio import (
+    AssistantMessage,
+    BackendError,
+    BackendOptions,
+    CLINotFoundError,
+    ProcessError,
+    RateLimitError,
+    SessionError,
+    StartupError,
+    SystemMessage,
+    Turn,
+    TurnTimeout,
+    UserMessage,
+    open_backend,
+)
+from claude_trio._sweep import find
+from claude_trio.testing import (
+    Answer,
+    Dialog,
+    Die,
+    Echo,
+    Fail,
+    FakeCLI,
+    Gate,
+    Hang,
+    Raw,
+    Result,
+    SetStatus,
+    Sleep,
+    Spawn,
+    Startup,
+    World,
+    Write,
+    cancel_everywhere,
+    tool_use,
+)
+
+Fake: TypeAlias = Callable[..., FakeCLI]
+NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
+
+
+@pytest.fixture
+def make_fake(world: World) -> Fake:
+    directory = world.root / "fake"
+    directory.mkdir()
+    return partial(FakeCLI, directory)
+
+
+def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
+    env = world.env(NOWHERE) | fake.env()
+    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
+
+
+def ask(question: str, *before: tuple[str, str]) -> list[dict[str, Any]]:
+    messages = []
+    for prompt, reply in before:
+        messages.append({"role": "user", "content": prompt})
+        messages.append({"role": "assistant", "content": reply})
+    return [*messages, {"role": "user", "content": question}]
+
+
+async def text_of(turn: Turn) -> str:
+    with trio.fail_after(60):
+        return await turn.get_final_text()
+
+
+async def test_each_reply_belongs_to_its_prompt(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        history: list[tuple[str, str]] = []
+        for number in range(5):
+            reply = await text_of(backend.complete(ask(f"prompt {number}", *history)))
+            assert f"echo: prompt {number}" == reply
+            history.append((f"prompt {number}", reply))
+    assert 1 == len(fake.log("start"))
+    assert [143] == [entry["code"] for entry in fake.log("exit")]
+
+
+async def test_a_turn_written_byte_by_byte_arrives_whole(world: World, make_fake: Fake) -> None:
+    fake = make_fake(write_bytes=7, write_pause=0.0005)
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("漢字 🦆"))) == "echo: 漢字 🦆"
+
+
+async def test_records_of_unknown_shape_do_not_end_a_turn(
+    world: World, make_fake: Fake, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = make_fake()
+    fake.turn(
+        Write({"type": "hologram", "subtype": "new", "depth": 3}),
+        Raw(b'5\n[]\n{"type": 7}\nnot json\n\xff\xfe\n\n'),
+        Write({"type": "assistant", "message": {"content": [{"type": "odd"}, {"type": "text"}]}}),
+        Raw(b'{"type":"half'),
+        Sleep(0.1),
+        Raw(b'-line"}\n'),
+        Echo(),
+    )
+    async with open_backend(options(world, fake)) as backend:
+        with trio.fail_after(60):
+            events = [event async for event in backend.complete(ask("hi"))]
+    kinds = [e.subtype for e in events if isinstance(e, SystemMessage)]
+    assert ["new", "half-line", "turn_duration"] == kinds
+    answers = [e for e in events if isinstance(e, AssistantMessage)]
+    assert ["odd", "text"] == [block.type for block in answers[0].content]  # type: ignore[union-attr]
+    assert "echo: hi" == answers[1].text
+    assert 5 == len([r for r in caplog.records if "cannot read this line" in r.message])
+
+
+async def test_a_line_of_many_megabytes_arrives(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(Answer("x" * 5_000_000))
+    async with open_backend(options(world, fake)) as backend:
+        assert len(await text_of(backend.complete(ask("a lot, please")))) == 5_000_000
+
+
+async def test_a_slow_consumer_gets_every_event_in_order(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(*(Answer(f"message {n}") for n in range(600)))
+    async with open_backend(options(world, fake)) as backend:
+        texts = []
+        with trio.fail_after(60):
+            async for event in backend.complete(ask("count")):
+                if isinstance(event, AssistantMessage):
+                    texts.append(event.text)
+                if len(texts) in {1, 300}:
+                    await trio.sleep(0.2)
+    assert [f"message {n}" for n in range(600)] == texts
+
+
+async def test_a_dropped_turn_of_many_events_still_settles(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(*(Answer(f"message {n}") for n in range(600)), Hang())
+    async with open_backend(options(world, fake)) as backend:
+        with trio.fail_after(60):
+            async with backend.complete(ask("count")) as turn:
+                await turn.receive()
+        assert turn.result is not None
+        assert turn.result.subtype == "interrupted"
+        assert ["idle"] == [session.state for session in backend.sessions]
+
+
+async def test_a_swallowed_enter_is_pressed_again_and_the_prompt_sent_once(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(swallow_enters=2)
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+    assert ["hello"] == [entry["text"] for entry in fake.log("prompt")]
+    assert 3 == len([entry for entry in fake.log("key") if entry["key"] == "\r"])
+
+
+async def test_a_prompt_that_is_never_taken_is_an_error(world: World, make_fake: Fake) -> None:
+    fake = make_fake(swallow_enters=100)
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+    assert "not_accepted" == caught.value.kind
+    assert 3 == len([entry for entry in fake.log("key") if entry["key"] == "\r"])
+
+
+async def test_an_altered_prompt_is_an_error_and_ends_the_process(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Hang(), prompt="something else")
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+        assert "altered" == caught.value.kind
+        assert "'hello' and 'something else'" in str(caught.value)
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+    assert 2 == len(fake.log("start"))
+
+
+async def test_going_idle_before_the_last_record_does_not_end_a_turn(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Sleep(0.1), SetStatus("idle"), Sleep(0.9), Echo(), SetStatus("idle"), Sleep(0.9))
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+
+
+async def test_a_turn_without_an_end_is_an_error(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(Sleep(0.1), Echo(), ends=False)
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+    assert "no_end" == caught.value.kind
+    assert any(isinstance(event, AssistantMessage) for event in caught.value.partial)
+
+
+async def test_a_late_record_of_a_turn_does_not_end_the_next(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(Echo(), late=0.3)
+    fake.turn(Sleep(0.5), Echo())
+    async with open_backend(options(world, fake)) as backend:
+        first = await text_of(backend.complete(ask("one")))
+        assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
+
+
+async def test_an_api_error_without_an_end_record_fails_the_turn_and_keeps_the_process(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    limits = {"quotaLimits": {"resetsAt": 1795330610, "rateLimitType": "five_hour"}}
+    fake.turn(Sleep(0.1), Fail("rate_limit", 429, "You've hit your limit", limits), ends=False)
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(RateLimitError) as caught:
+            await text_of(backend.complete(ask("hello")))
+        error = caught.value
+        assert (1795330610.0, "five_hour", 429) == (error.resets_at, error.limit_type, error.status)
+        # The failed prompt stays in the conversation, so that is what finds the process.
+        messages = [*ask("hello"), *ask("again")]
+        assert await text_of(backend.complete(messages)) == "echo: again"
+    assert 1 == len(fake.log("start"))
+
+
+async def test_an_error_in_the_middle_does_not_fail_the_turn(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    call = tool_use("Bash", {"command": "x"}, id="toolu_1")
+    fake.turn(
+        Answer(call, stop_reason="tool_use"),
+        Fail("server_error", None, "API Error: Connection lost mid-response."),
+        Sleep(1.5),
+        Result("toolu_1", "done"),
+        Echo(),
+    )
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "number"), [(Die(code=3), 3, None), (Die(signal=9), None, signal.SIGKILL)]
+)
+async def test_a_death_in_a_turn_comes_after_what_was_written_before_it(
+    world: World, make_fake: Fake, step: Die, code: int | None, number: int | None
+) -> None:
+    fake = make_fake()
+    fake.turn(Answer("famous last words"), step)
+    async with open_backend(options(world, fake)) as backend:
+        seen = []
+        with pytest.raises(ProcessError) as caught:
+            with trio.fail_after(60):
+                async for event in backend.complete(ask("hello")):
+                    seen.append(event)  # noqa: PERF401 - what came before the error counts
+        assert (code, number) == (caught.value.exit_code, caught.value.signal)
+        assert "famous last words" in [e.text for e in seen if isinstance(e, AssistantMessage)]
+        assert seen == [*caught.value.partial]
+        assert [] == [*(world.config_dir / "sessions").iterdir()]
+
+
+async def test_a_dialog_is_refused_with_one_escape(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    fake.turn(Dialog("input needed"))
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+        assert "dialog" == caught.value.kind
+        assert "input needed" in str(caught.value)
+    assert 1 == len([entry for entry in fake.log("key") if entry["key"] == "\x1b"])
+
+
+@pytest.mark.parametrize(
+    ("startup", "kind"),
+    [
+        (Startup(kind="dialog", text="Quick safety check: do you trust this folder?"), "trust"),
+        (Startup(kind="dialog", text="Let's get started."), "onboarding"),
+        (Startup(kind="exit", text="error: unknown option", code=1), "exited"),
+        (Startup(kind="hang"), "timeout"),
+        (Startup(kind="without_status"), "timeout"),
+        (Startup(kind="no_status_file"), "timeout"),
+        (Startup(kind="stale_status"), "timeout"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Startup) else value,
+)
+async def test_a_start_that_fails_says_why_and_types_nothing(
+    world: World, make_fake: Fake, startup: Startup, kind: str
+) -> None:
+    fake = make_fake(startup=startup)
+    async with open_backend(options(world, fake, startup_timeout=3.0)) as backend:
+        with pytest.raises(StartupError) as caught:
+            await text_of(backend.complete(ask("hello")))
+    assert (kind, startup.text) == (
+        caught.value.kind,
+        caught.value.screen_tail[: len(startup.text)],
+    )
+    assert [] == fake.log("paste") + fake.log("key")
+
+
+async def test_an_interrupt_presses_escape_once_and_clears_what_came_back(
+    world: World, make_fake: Fake, tmp_path: Path
+) -> None:
+    fake = make_fake()
+    fake.turn(Hang())
+    async with open_backend(options(world, fake)) as backend:
+        with trio.fail_after(60):
+            async with backend.complete(ask("write a novel")) as turn:
+                assert isinstance(await turn.receive(), UserMessage)
+        assert turn.result is not None
+        assert "interrupted" == turn.result.subtype
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+    keys = [entry["key"] for entry in fake.log("key")]
+    assert ["\r", "\x1b", "\x03", "\r"] == keys
+    assert 1 == len(fake.log("start"))
+
+
+async def test_a_cli_that_is_deaf_to_escape_is_ended(world: World, make_fake: Fake) -> None:
+    fake = make_fake(deaf_to_escape=True)
+    fake.turn(Hang())
+    async with open_backend(options(world, fake, interrupt_grace=0.5)) as backend:
+        with trio.move_on_after(1.0) as scope:
+            await backend.complete(ask("write a novel")).get_final_text()
+        assert scope.cancelled_caught
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+    assert 1 == len([entry for entry in fake.log("key") if entry["key"] == "\x1b"])
+    assert 2 == len(fake.log("start"))
+
+
+async def test_the_turn_timeout_ends_a_turn_and_tells_what_was_read(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Answer("so far"), Hang())
+    async with open_backend(options(world, fake, turn_timeout=1.0)) as backend:
+        with pytest.raises(TurnTimeout) as caught:
+            await text_of(backend.complete(ask("write a novel")))
+        assert ["so far"] == [
+            event.text for event in caught.value.partial if isinstance(event, AssistantMessage)
+        ]
+
+
+async def test_what_has_arrived_is_delivered_even_after_the_timeout(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake, turn_timeout=1.5)) as backend:
+        with trio.fail_after(60):
+            async with backend.complete(ask("quick")) as turn:
+                await turn.receive()
+                await trio.sleep(1.6)  # a consumer slower than the limit, of a turn within it
+                assert "echo: quick" == await turn.get_final_text()
+
+
+async def test_a_cli_deaf_to_sigterm_is_killed_with_what_it_started(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(deaf_to_sigterm=True)
+    fake.turn(Spawn(["sleep", "1005"]), Echo())
+    async with open_backend(options(world, fake, exit_grace=1.5)) as backend:
+        turn = backend.complete(ask("hello"))
+        await text_of(turn)
+        assert turn.session is not None
+    assert [{"pid": turn.session.pid, "event": "signal", "number": 15}] == fake.log("signal")
+    assert [] == fake.log("exit")
+    assert [] == [*(world.config_dir / "sessions").iterdir()]
+
+
+async def test_two_readers_of_one_turn_are_told(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    gate = world.root / "gate"
+    fake.turn(Gate(gate), Echo())
+    async with open_backend(options(world, fake)) as backend:
+        turn = backend.complete(ask("hello"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(text_of, turn)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await turn.receive()
+            gate.touch()
+
+
+async def test_one_prefix_twice_takes_the_live_process_and_a_written_history(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        await text_of(backend.complete(ask("one")))
+        replies: list[str] = []
+        origins = []
+
+        async def go_on(question: str) -> None:
+            turn = backend.complete(ask(question, ("one", "echo: one")))
+            replies.append(await text_of(turn))
+            assert turn.session is not None
+            origins.append(turn.session.origin)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_on, "left")
+            nursery.start_soon(go_on, "right")
+        assert {"echo: left", "echo: right"} == set(replies)
+        assert ["fresh", "resumed"] == sorted(origins)
+
+
+async def test_bad_messages_and_a_closed_backend_are_refused_at_once(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(ValueError, match="messages is empty"):
+            backend.complete([])
+        unread = backend.complete(ask("hello"))
+    with pytest.raises(trio.ClosedResourceError):
+        backend.complete(ask("hello"))
+    with pytest.raises(trio.ClosedResourceError):
+        await unread.receive()
+    assert [] == fake.log()
+
+
+async def test_a_missing_cli_is_named_before_anything_starts(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CLINotFoundError, match="nobody', which is not"):
+        async with open_backend(BackendOptions(cwd=world.cwd, cli_path=tmp_path / "nobody")):
+            pass
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CLINotFoundError, match="no `claude` on PATH"):
+        async with open_backend(BackendOptions(cwd=world.cwd)):
+            pass
+
+
+async def test_a_history_that_cannot_be_written_is_an_error(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    (world.config_dir / "projects").write_text("in the way")
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("two", ("one", "reply"))))
+        assert "not_loaded" == caught.value.kind
+
+
+async def test_cancelled_anywhere_nothing_is_left_and_nothing_hangs(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    marks: set[str] = set()
+
+    async def body() -> None:
+        async with open_backend(options(world, fake)) as backend:  # noqa: SIM117 - two to read
+            async with backend.complete(ask("hello")) as turn:
+                async for _ in turn:
+                    marks.update(
+                        session._process.marker
+                        for session in backend._sessions
+                        if session._process is not None
+                    )
+
+    async def check() -> None:
+        for mark in marks:
+            assert set() == await find(mark)
+        marks.clear()
+        assert [] == [*(world.config_dir / "sessions").glob("*.json")]
+
+    with trio.fail_after(240), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert await cancel_everywhere(body, check) > 10
+
+
+async def test_a_defect_in_a_background_task_comes_out_as_one_error(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_backend(options(world, fake)) as backend:
+        await text_of(backend.complete(ask("hello")))
+    monkeypatch.setattr("claude_trio._session.Session._look_at_status", broken)
+    with pytest.raises(BackendError) as caught:
+        async with open_backend(options(world, fake)) as backend:
+            await text_of(backend.complete(ask("hello")))
+    assert "bug" == caught.value.kind
+    assert "ZeroDivisionError" in str(caught.value)

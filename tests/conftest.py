@@ -169,7 +169,7 @@ def cli_guard(bare_environment: None) -> Generator[CliGuard, None, None]:
 
     # The audit event of a program in a terminal comes only after the fork.
     def guarded(
-        cls: type, argv: Sequence[str], cwd: Any = None, env: Any = None, **more: Any
+        cls: Any, argv: Sequence[str], cwd: Any = None, env: Any = None, **more: Any
     ) -> Any:
         GUARD.check([first(argv)], env)
         return spawn(cls, argv, cwd=cwd, env=env, **more)

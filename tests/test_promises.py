@@ -229,7 +229,8 @@ async def test_the_cli_stops_at_a_start_up_dialog(
 
 
 async def test_the_cli_refuses_to_start(options: Options) -> None:
-    async with open_backend(options(env=options().env | {"NODE_OPTIONS": "--inspect"})) as backend:
+    broken = {**options().env, "NODE_OPTIONS": "--inspect"}
+    async with open_backend(options(env=broken)) as backend:
         with pytest.raises(StartupError) as caught:
             await text_of(backend.complete(QUESTION))
         assert ("exited", 1) == (caught.value.kind, caught.value.exit_code)

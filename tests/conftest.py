@@ -169,7 +169,7 @@ def cli_guard(bare_environment: None) -> Generator[CliGuard, None, None]:
 
     # The audit event of a program in a terminal comes only after the fork.
     def guarded(
-        cls: Any, argv: Sequence[str], cwd: Any = None, env: Any = None, **more: Any
+        cls: Any, /, argv: Sequence[str], cwd: Any = None, env: Any = None, **more: Any
     ) -> Any:
         GUARD.check([first(argv)], env)
         return spawn(cls, argv, cwd=cwd, env=env, **more)
@@ -204,7 +204,7 @@ def open_descriptors() -> set[tuple[str, str]]:
     found = set()
     for name in os.listdir(FD_DIRECTORY):  # noqa: PTH208 - it needs a descriptor itself
         try:
-            target = os.readlink(FD_DIRECTORY / name) if sys.platform == "linux" else ""
+            target = str((FD_DIRECTORY / name).readlink()) if sys.platform == "linux" else ""
             os.fstat(int(name))
         except OSError:
             continue  # the one that the listing was made with

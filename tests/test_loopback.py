@@ -309,7 +309,9 @@ async def test_a_stream_is_cut_where_it_is_told(
     async with connect(api) as other:
         api.reply("one", "two", fault=attrs.evolve(fault, how=how))
         await other.send_prompt()
-        response = await other.receive(lambda r: bool(r.status) and count == r.body.count(b"event: "))
+        response = await other.receive(
+            lambda r: bool(r.status) and count == r.body.count(b"event: ")
+        )
     assert 200 == response.status
     assert [last] == response.names[-1:] or last is None
     assert count == len(response.names)

@@ -115,10 +115,10 @@ def _block(raw: Mapping[str, Any]) -> ContentBlock:
 def _origin(record: Record, content: tuple[ContentBlock, ...]) -> str:
     if any(isinstance(block, ToolResultBlock) for block in content):
         return "tool"
-    if record.text.startswith(INTERRUPT_MARK):
-        return "interrupt"
     if record.prompt_source in {"typed", "queued"} and not record.is_meta:
         return "prompt"
+    if record.text.startswith(INTERRUPT_MARK):
+        return "interrupt"
     return "cli"
 
 

@@ -55,15 +55,15 @@ def _user_signal(record: Record) -> Signal:
     text = record.text
     if any(block.get("type") == "tool_result" for block in record.blocks):
         return Signal.TOOL_RESULT
+    if record.prompt_source not in {None, "system"} and not record.is_meta:
+        return Signal.PROMPT  # whatever it says: a user may quote the marks below
     if text.startswith(INTERRUPT_MARK):
         return Signal.INTERRUPTED
     if record.prompt_source == "system":
         return Signal.AUTO_PROMPT
     if text.startswith("<local-command-stdout>"):
         return Signal.LOCAL_OUTPUT
-    if not record.is_meta and (
-        record.prompt_source is not None
-        or text.startswith(("<command-name>", "<command-message>", "<bash-input>"))
-    ):
+    commands = ("<command-name>", "<command-message>", "<bash-input>")
+    if not record.is_meta and text.startswith(commands):
         return Signal.PROMPT
     return Signal.CONTINUATION

@@ -247,10 +247,14 @@ class TurnManager:
 
     def tick(self, now: float) -> Command | None:
         """Draw the conclusions that time allows; return what is to be done about it, if anything."""
-        if self.state is State.SUBMITTED:
-            return self._tick_submitted(now)
         if self.state is State.RUNNING:
             return self._tick_running(now)
+        if self.state in {State.SUBMITTED, State.BEHIND} and self.dialog is not None:
+            if now - self._status_at > _DIALOG_SETTLE:
+                self._end("failed", error=failures.unanswered(self.dialog), reusable=False)
+            return None
+        if self.state is State.SUBMITTED:
+            return self._tick_submitted(now)
         if self.state in {State.AUTONOMOUS, State.BEHIND} and self._at_rest_for(_SETTLE, now):
             self._step_end_other()
         return None
@@ -348,10 +352,6 @@ class TurnManager:
     # -- time -----------------------------------------------------------------------------------
 
     def _tick_submitted(self, now: float) -> Command | None:
-        if self.dialog is not None:
-            if now - self._status_at > _DIALOG_SETTLE:
-                self._end("failed", error=failures.unanswered(self.dialog), reusable=False)
-            return None
         turn = self._turn
         quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
         if quiet <= _ENTER_AGAIN:
@@ -364,16 +364,11 @@ class TurnManager:
         return None
 
     def _tick_running(self, now: float) -> Command | None:
-        if self._turn.error is not None:
-            final = (
-                self._turn.error.message.get("stop_reason") != "tool_use"
-                and not self._turn.open_tools
-            )
+        if (error := self._final_error()) is not None:
             resting = self._status.at_rest or self._status.state == "waiting"
             quiet = now - max(self._last_record_at, self._status_at)
-            if final and resting and quiet > _ERROR_SETTLE:
-                self._fail_by(self._turn.error)
-                return None
+            if resting and quiet > _ERROR_SETTLE:
+                self._fail_by(error)
         elif self.dialog is not None:
             if self._turn.refused is None and now - self._status_at > _DIALOG_SETTLE:
                 self._turn.refused = self.dialog
@@ -382,16 +377,26 @@ class TurnManager:
             # A CLI that was started on a written history should have begun to answer it.
             if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
                 resumed = self._turn.prompt is None
-                error = failures.not_loaded() if resumed else failures.no_end()
-                self._end("failed", error=error, reusable=False)
+                missing = failures.not_loaded() if resumed else failures.no_end()
+                self._end("failed", error=missing, reusable=False)
         elif self._at_rest_for(_SETTLE, now):
-            if self._turn.interrupt_sent:
-                # Without output no mark is written either, and the prompt is back in the box.
-                spoken = any(isinstance(event, AssistantMessage) for event in self._turn.events)
+            # Without output no mark is written either, and the prompt is back in the box.
+            spoken = any(isinstance(event, AssistantMessage) for event in self._turn.events)
+            if self._turn.refused is not None:
+                unanswered = failures.unanswered(self._turn.refused)
+                self._end("failed", error=unanswered, restored=not spoken)
+            elif self._turn.interrupt_sent:
                 self._end("interrupted", restored=not spoken)
             else:
                 self._end("failed", error=failures.no_end(), reusable=False)
         return None
+
+    def _final_error(self) -> Record | None:
+        """Return the error record that ends the turn if nothing follows; None for one in the middle."""
+        error = self._turn.error
+        if error is None or self._turn.open_tools:
+            return None
+        return None if error.message.get("stop_reason") == "tool_use" else error
 
     def _at_rest_for(self, seconds: float, now: float) -> bool:
         quiet = now - max(self._last_record_at, self._status_at)

@@ -1,0 +1,1099 @@
+"""`TurnManager`: each way in which a turn of the CLI goes, as its transcript and status show it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_trio import (
+    AssistantMessage,
+    AuthError,
+    BackendError,
+    Event,
+    ProcessError,
+    RateLimitError,
+    SessionError,
+    SystemMessage,
+    TurnManager,
+    Usage,
+    UserMessage,
+    parse_record,
+)
+from claude_trio._protocol.outcome import Outcome
+from claude_trio._protocol.records import LineBuffer
+from claude_trio._protocol.signals import Signal
+from claude_trio._protocol.status import Status
+from claude_trio._protocol.turns import _DEFAULT, TABLE, Command, State, Step
+from transcripts import (
+    Raw,
+    Script,
+    queue_operation,
+    text,
+    thinking,
+    to_line,
+    to_record,
+    tool_use,
+)
+
+
+@attrs.define
+class Drive:
+    """A manager, a clock, and a transcript, moved by hand."""
+
+    turns: TurnManager = attrs.field(factory=TurnManager)
+    script: Script = attrs.field(factory=Script)
+    now: float = 100.0
+
+    def status(self, state: str, waiting_for: str | None = None) -> None:
+        self.turns.observe(
+            Status(state=state, waiting_for=waiting_for, changed_at=round(self.now * 1000)),
+            self.now,
+        )
+
+    def submit(self, words: str = "hello") -> None:
+        self.status("idle")
+        self.turns.submit(words, self.now)
+
+    def feed(self, *raws: Raw) -> list[Event]:
+        """Give records, all read at one look."""
+        return [event for raw in raws for event in self.turns.feed(to_record(raw), self.now)]
+
+    def wait(self, seconds: float) -> list[Command]:
+        """Let time go by in small steps, until it is over or the turn is; return what was asked."""
+        commands: list[Command] = []
+        end = self.now + seconds
+        while self.now < end and self.turns.outcome is None:
+            self.now += 0.05
+            command = self.turns.tick(self.now)
+            if command is Command.PRESS_ENTER:
+                self.turns.entered(self.now)
+            if command is not None:
+                commands.append(command)
+        return commands
+
+    @property
+    def outcome(self) -> Outcome:
+        assert self.turns.outcome is not None, f"still {self.turns.state}"
+        return self.turns.outcome
+
+
+@pytest.fixture
+def drive() -> Drive:
+    return Drive()
+
+
+@pytest.fixture
+def running(drive: Drive) -> Drive:
+    """Give a turn whose prompt was taken."""
+    drive.submit()
+    drive.now += 0.1
+    drive.status("busy")
+    drive.feed(drive.script.prompt())
+    drive.now += 0.1
+    return drive
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [
+        event.origin
+        if isinstance(event, UserMessage)
+        else event.subtype
+        if isinstance(event, SystemMessage)
+        else event.text
+        if isinstance(event, AssistantMessage)
+        else "result"
+        for event in events
+    ]
+
+
+def error_of(drive: Drive) -> BackendError:
+    assert drive.outcome.error is not None
+    return drive.outcome.error
+
+
+# -- turns that end by themselves
+
+
+def test_a_turn_is_its_prompt_its_answer_and_the_end_record(drive: Drive) -> None:
+    drive.submit()
+    assert not drive.turns.accepted
+    assert ["prompt"] == kinds(drive.feed(drive.script.prompt()))
+    assert drive.turns.accepted
+    assert ["hi"] == kinds(drive.feed(drive.script.answer(text("hi"))))
+    assert drive.turns.outcome is None
+    assert ["turn_duration"] == kinds(drive.feed(drive.script.done(1234)))
+    assert State.IDLE is drive.turns.state
+    assert "completed" == drive.outcome.kind
+    assert drive.outcome.reusable
+    assert not drive.outcome.restored
+    assert drive.outcome.error is None
+    result = drive.outcome.result
+    assert ("success", False, "hi") == (result.subtype, result.is_error, result.result)
+    assert ("end_turn", 1, 1234) == (result.stop_reason, result.num_turns, result.duration_ms)
+    assert ("claude-x", Usage(11, 7)) == (result.model, result.usage)
+    assert result.session_id == drive.turns.events[0].session_id
+
+
+def test_bookkeeping_records_yield_nothing(running: Drive) -> None:
+    script = running.script
+    assert [] == running.feed(
+        script.attachment(),
+        {"type": "last-prompt", "leafUuid": "x", "sessionId": "s"},
+        {"type": "api-request", "id": "r"},
+        queue_operation("dequeue"),
+    )
+
+
+def test_a_message_in_several_records_is_counted_once(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.answer(thinking("hm"), tokens=(20, 9)),
+        script.answer(text("one "), tokens=(20, 9)),
+        script.answer(text("two"), tokens=(20, 9)),
+        script.done(),
+    )
+    result = running.outcome.result
+    assert ("one two", 1, Usage(20, 9)) == (result.result, result.num_turns, result.usage)
+
+
+def test_tool_rounds_keep_the_order_in_which_tools_ended(running: Drive) -> None:
+    script = running.script
+    events = running.feed(
+        script.answer(text("look"), stop="tool_use"),
+        script.answer(tool_use("t1"), stop="tool_use"),
+        script.answer(tool_use("t2"), stop="tool_use"),
+        script.tool_result("t2", "second"),
+        script.tool_result("t1", "first", is_error=True),
+        script.answer(text("done"), message_id="msg_02", tokens=(5, 3)),
+        script.done(),
+    )
+    assert ["look", "", "", "tool", "tool", "done", "turn_duration"] == kinds(events)
+    results = [e.content[0].to_dict() for e in events if isinstance(e, UserMessage)]
+    assert [("t2", False), ("t1", True)] == [(r["tool_use_id"], r["is_error"]) for r in results]
+    result = running.outcome.result
+    assert ("done", 2, Usage(16, 10)) == (result.result, result.num_turns, result.usage)
+
+
+@pytest.mark.parametrize("stop", ["end_turn", "max_tokens"])
+def test_a_tool_call_goes_on_whatever_the_stop_reason_says(running: Drive, stop: str) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop=stop), script.tool_result("t1"))
+    assert running.turns.outcome is None
+    running.feed(script.answer(text("done"), message_id="msg_02"), script.done())
+    assert "completed" == running.outcome.kind
+
+
+@pytest.mark.parametrize("generation", ["new", "old"])
+def test_an_answer_cut_by_max_tokens_is_continued(running: Drive, generation: str) -> None:
+    script = running.script
+    running.feed(script.answer(text("half"), stop="max_tokens"))
+    if generation == "new":
+        assert ["cli"] == kinds(running.feed(script.continuation()))
+    assert running.turns.outcome is None
+    running.feed(script.answer(text(" whole"), message_id="msg_02"), script.done())
+    assert "completed" == running.outcome.kind
+    assert (2, " whole") == (running.outcome.result.num_turns, running.outcome.result.result)
+
+
+def test_max_tokens_for_ever_ends_with_its_error(running: Drive) -> None:
+    script = running.script
+    for n in range(4):
+        running.feed(script.answer(text("x"), stop="max_tokens", message_id=f"m{n}"))
+        running.feed(script.continuation())
+    running.feed(script.error("API Error: too many tokens", "max_output_tokens"))
+    running.status("idle")
+    running.wait(5)
+    assert "max_output_tokens" == error_of(running).kind
+    assert 4 == running.outcome.result.num_turns
+
+
+def test_a_refusal_that_the_cli_continues_is_no_failure(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.answer(text("no"), stop="refusal"),
+        script.notice("safeguards stopped the response above · continuing once", "notice"),
+        script.continuation("go on"),
+        script.answer(text("well"), message_id="msg_02"),
+        script.done(),
+    )
+    assert "completed" == running.outcome.kind
+
+
+@pytest.mark.parametrize("generation", ["new", "old"])
+def test_a_refusal_that_stands_fails_the_turn(running: Drive, generation: str) -> None:
+    script = running.script
+    running.feed(
+        script.answer(text("no"), stop="refusal"),
+        script.system("model_refusal_no_fallback"),
+        script.error("API Error: refused", "invalid_request", stop="refusal"),
+    )
+    if generation == "old":
+        running.feed(script.done())
+    running.status("idle")
+    running.wait(5)
+    assert "refusal" == error_of(running).kind
+
+
+@pytest.mark.parametrize("stop", ["pause_turn", "stop_sequence", "brand_new"])
+def test_any_stop_reason_completes_with_the_end_record(running: Drive, stop: str) -> None:
+    running.feed(running.script.answer(text("hi"), stop=stop), running.script.done())
+    assert ("completed", stop) == (running.outcome.kind, running.outcome.result.stop_reason)
+
+
+def test_a_completed_turn_may_hold_no_answer_at_all(running: Drive) -> None:
+    running.feed(
+        running.script.continuation("[Your previous response had no visible output]"),
+        running.script.done(),
+    )
+    result = running.outcome.result
+    assert "completed" == running.outcome.kind
+    assert (None, None, 0, Usage()) == (
+        result.result,
+        result.stop_reason,
+        result.num_turns,
+        result.usage,
+    )
+
+
+def test_stop_hooks_that_ran_do_not_end_the_turn(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.answer(text("a")),
+        script.continuation("Stop hook feedback:\nmore"),
+        script.system("stop_hook_summary", hookCount=1, preventedContinuation=False),
+    )
+    assert running.turns.outcome is None
+    running.feed(script.answer(text("b"), message_id="msg_02"), script.done())
+    assert "b" == running.outcome.result.result
+
+
+def test_a_compaction_inside_a_turn_does_not_end_it(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.system("compact_boundary", compactMetadata={"trigger": "auto"}),
+        script.user("This session is being continued", isCompactSummary=True, promptId="9dc3"),
+    )
+    assert running.turns.outcome is None
+    running.feed(script.answer(text("on")), script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_the_duration_is_measured_where_the_cli_gives_none(running: Drive) -> None:
+    started = running.now - 0.2
+    running.now += 2
+    running.feed(running.script.answer(text("hi")), running.script.system("turn_duration"))
+    assert round((running.now - started) * 1000) == running.outcome.result.duration_ms
+
+
+def test_records_of_subagents_are_not_part_of_the_turn(running: Drive) -> None:
+    sub = running.script.answer(text("deep")) | {"isSidechain": True}
+    assert [] == running.feed(sub)
+
+
+def test_unknown_record_types_are_yielded_and_harmless(running: Drive) -> None:
+    assert ["brand-new"] == kinds(running.feed(running.script.record("brand-new", x=1)))
+    assert running.turns.outcome is None
+
+
+# -- failed turns
+
+
+def test_an_old_error_turn_ends_with_its_end_record(running: Drive) -> None:
+    script = running.script
+    running.feed(script.error("API Error: 529 Overloaded", "server_error", apiErrorStatus=529))
+    assert running.turns.outcome is None
+    running.feed(script.done())
+    error = error_of(running)
+    assert ("failed", "server", 529) == (running.outcome.kind, error.kind, error.status)
+    assert running.outcome.reusable
+    assert running.turns.events == error.partial
+    assert error.result is running.outcome.result
+    assert error.result is not None
+    assert ("error", True, None, 0) == (
+        error.result.subtype,
+        error.result.is_error,
+        error.result.result,
+        error.result.num_turns,
+    )
+
+
+def test_a_new_error_turn_ends_when_nothing_follows_and_the_cli_rests(running: Drive) -> None:
+    running.feed(
+        running.script.error(
+            "You've hit your 5-hour limit",
+            "rate_limit",
+            apiErrorStatus=429,
+            quotaLimits={"resetsAt": 1795330610, "rateLimitType": "five_hour"},
+        )
+    )
+    running.wait(30)
+    assert running.turns.outcome is None  # the CLI is still busy
+    running.status("idle")
+    running.wait(0.9)
+    assert running.turns.outcome is None
+    running.wait(1)
+    error = error_of(running)
+    assert isinstance(error, RateLimitError)
+    assert (1795330610.0, "five_hour") == (error.resets_at, error.limit_type)
+    assert running.outcome.reusable
+
+
+def test_a_limit_dialog_behind_the_error_does_not_hide_the_error(running: Drive) -> None:
+    running.feed(running.script.error("You've hit your limit", "rate_limit", apiErrorStatus=429))
+    running.status("idle")
+    running.now += 0.5
+    running.status("waiting", "dialog open")
+    assert [] == running.wait(5)
+    assert isinstance(error_of(running), RateLimitError)
+
+
+def test_a_refused_login_ends_the_conversation_too(running: Drive) -> None:
+    running.feed(
+        running.script.error("Please run /login", "authentication_failed", apiErrorStatus=401),
+        running.script.done(),
+    )
+    assert isinstance(error_of(running), AuthError)
+    assert not running.outcome.reusable
+
+
+def test_an_answer_after_an_error_takes_the_error_back(running: Drive) -> None:
+    script = running.script
+    running.feed(script.error("API Error: x", "server_error"))
+    running.feed(script.answer(text("hi")), script.done())
+    assert "completed" == running.outcome.kind
+
+
+@pytest.mark.parametrize("result_first", [False, True])
+@pytest.mark.parametrize("stop", ["tool_use", "stop_sequence"], ids=["new", "old"])
+def test_an_error_behind_a_tool_call_is_in_the_middle(
+    running: Drive, stop: str, result_first: bool
+) -> None:
+    script = running.script
+    call = script.answer(tool_use("t1"), stop="tool_use")
+    lost = script.error("API Error: Connection lost mid-response", "server_error", stop=stop)
+    result = script.tool_result("t1")
+    running.feed(call, *((result, lost) if result_first else (lost, result)))
+    running.wait(30)  # the next request is running; the status says busy
+    assert running.turns.outcome is None
+    running.feed(script.answer(text("done"), message_id="msg_02"), script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_an_error_with_an_open_tool_does_not_end_the_turn_even_at_rest(running: Drive) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop="tool_use"))
+    running.feed(script.error("API Error: Connection lost mid-response", "server_error"))
+    running.status("idle")
+    running.wait(1.4)
+    assert running.turns.outcome is None
+    running.status("busy")
+    running.feed(script.tool_result("t1"), script.answer(text("done"), message_id="msg_02"))
+    running.feed(script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_an_interrupt_without_a_record_behind_a_mid_turn_error_is_seen(running: Drive) -> None:
+    script = running.script
+    call = script.answer(tool_use("t1"), stop="tool_use")
+    result = script.tool_result("t1")
+    lost = script.error("API Error: Connection lost", "server_error", stop="tool_use")
+    running.feed(call, result, lost)
+    running.turns.interrupt_sent()
+    running.status("idle")
+    running.wait(5)
+    assert "interrupted" == running.outcome.kind
+
+
+def test_a_mid_turn_error_that_nothing_follows_ends_the_turn(running: Drive) -> None:
+    script = running.script
+    running.feed(script.error("API Error: Connection lost", "server_error", stop="tool_use"))
+    running.status("idle")
+    running.wait(5)
+    assert not running.outcome.reusable
+    assert "no_end" == error_of(running).kind
+
+
+def test_an_old_answer_without_stop_reason_was_cut_off(running: Drive) -> None:
+    running.feed(running.script.answer(text("ha"), stop=None), running.script.done())
+    assert ("truncated", "ha") == (error_of(running).kind, running.outcome.result.result)
+    assert running.outcome.reusable
+
+
+def test_a_cut_answer_that_was_continued_is_none(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.answer(thinking("hm"), stop=None),
+        script.answer(text("hi"), message_id="msg_02"),
+        script.done(),
+    )
+    assert "completed" == running.outcome.kind
+
+
+def test_a_turn_that_the_cli_leaves_without_an_end_fails(running: Drive) -> None:
+    running.feed(running.script.answer(text("hi")))
+    running.status("idle")
+    running.wait(5)
+    assert ("no_end", False) == (error_of(running).kind, running.outcome.reusable)
+
+
+def test_a_death_fails_the_turn_with_what_was_read(running: Drive) -> None:
+    running.feed(running.script.answer(text("hi")))
+    death = ProcessError("killed", signal=9)
+    running.turns.fail(death)
+    assert error_of(running) is death
+    assert ("failed", False) == (running.outcome.kind, running.outcome.reusable)
+    assert ["prompt", "hi"] == kinds(death.partial)
+    assert death.result is not None
+    assert death.session_id == death.result.session_id
+    assert death.session_id is not None
+
+
+@pytest.mark.parametrize("before", ["submitted", "behind"])
+def test_a_death_fails_a_turn_that_has_not_begun(drive: Drive, before: str) -> None:
+    drive.submit()
+    if before == "behind":
+        drive.feed(drive.script.auto_prompt())
+    drive.turns.fail(ProcessError("killed"))
+    assert "failed" == drive.outcome.kind
+
+
+def test_a_death_between_turns_is_no_outcome(drive: Drive) -> None:
+    drive.turns.fail(ProcessError("killed"))
+    assert drive.turns.outcome is None
+    drive.feed(drive.script.auto_prompt())
+    drive.turns.fail(ProcessError("killed"))
+    assert drive.turns.outcome is None
+
+
+# -- interrupts
+
+
+@pytest.mark.parametrize("generation", ["new", "old"])
+def test_an_interrupt_in_the_text_ends_with_the_mark(running: Drive, generation: str) -> None:
+    script = running.script
+    running.turns.interrupt_sent()
+    running.feed(
+        script.answer(text("par"), stop=None) if generation == "new" else script.filler("par")
+    )
+    assert ["interrupt"] == kinds(running.feed(script.interrupt_mark()))
+    outcome = running.outcome
+    assert ("interrupted", True, False) == (outcome.kind, outcome.reusable, outcome.restored)
+    assert outcome.error is None
+    assert ("interrupted", False, "par") == (
+        outcome.result.subtype,
+        outcome.result.is_error,
+        outcome.result.result,
+    )
+
+
+def test_an_interrupt_of_a_tool_ends_with_the_mark(running: Drive) -> None:
+    script = running.script
+    running.feed(
+        script.answer(tool_use("t1"), stop="tool_use"),
+        script.tool_result("t1", "The user doesn't want to proceed", is_error=True),
+        script.interrupt_mark("[Request interrupted by user for tool use]"),
+    )
+    assert "interrupted" == running.outcome.kind
+
+
+def test_an_interrupt_before_any_output_gives_the_prompt_back(running: Drive) -> None:
+    running.turns.interrupt_sent()
+    running.now += 0.3
+    running.status("idle")
+    running.wait(1.4)
+    assert running.turns.outcome is None
+    running.wait(1)
+    outcome = running.outcome
+    assert ("interrupted", True, True) == (outcome.kind, outcome.reusable, outcome.restored)
+    assert ["prompt"] == kinds(running.turns.events)
+
+
+def test_an_answer_that_came_before_the_interrupt_is_not_given_back(running: Drive) -> None:
+    running.feed(running.script.answer(text("hi")))
+    running.turns.interrupt_sent()
+    running.status("idle")
+    running.wait(5)
+    assert ("interrupted", False) == (running.outcome.kind, running.outcome.restored)
+
+
+def test_an_end_record_after_the_interrupt_key_is_a_normal_end(running: Drive) -> None:
+    running.turns.interrupt_sent()
+    running.feed(running.script.answer(text("hi")), running.script.done())
+    assert "completed" == running.outcome.kind
+
+
+# -- the order of things
+
+
+def test_rest_that_runs_ahead_of_the_records_does_not_end_a_turn(running: Drive) -> None:
+    running.status("idle")
+    running.wait(1.2)
+    assert running.turns.outcome is None
+    running.feed(running.script.answer(text("hi")), running.script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_the_settling_starts_again_with_each_record(running: Drive) -> None:
+    running.status("idle")
+    for _ in range(5):
+        running.wait(1.2)
+        running.feed(running.script.attachment())
+    assert running.turns.outcome is None
+
+
+def test_a_status_without_busy_in_between_does_not_end_a_turn(drive: Drive) -> None:
+    drive.submit()
+    drive.feed(drive.script.prompt())
+    drive.wait(5)  # idle all the time: ``busy`` was too short to be seen, or is late
+    assert drive.turns.outcome is None
+    drive.feed(drive.script.answer(text("hi")), drive.script.done())
+    assert "completed" == drive.outcome.kind
+
+
+def test_a_turn_without_end_and_without_busy_fails_in_the_end(drive: Drive) -> None:
+    drive.submit()
+    drive.feed(drive.script.prompt())
+    drive.wait(30)
+    assert ("no_end", False) == (error_of(drive).kind, drive.outcome.reusable)
+
+
+def old_inversion(*, attachments_first: bool) -> list[Raw]:
+    """Return a first turn of 2.1.197 whose answer is written before its prompt."""
+    script = Script()
+    prompt = script.prompt()
+    attachments = [script.attachment(), script.attachment("prompt_snapshot")]
+    answer = [script.answer(text("hi")), script.done()]
+    if attachments_first:
+        return [*attachments, *answer, prompt]
+    return [*answer, prompt, *attachments]
+
+
+@pytest.mark.parametrize("attachments_first", [False, True])
+def test_an_old_answer_before_its_prompt_is_put_behind_it(
+    drive: Drive, attachments_first: bool
+) -> None:
+    drive.submit()
+    assert ["prompt", "hi", "turn_duration"] == kinds(
+        drive.feed(*old_inversion(attachments_first=attachments_first))
+    )
+    assert "completed" == drive.outcome.kind
+    assert "hi" == drive.outcome.result.result
+
+
+def test_late_records_of_an_earlier_turn_do_not_enter_the_next(running: Drive) -> None:
+    script = running.script
+    running.feed(script.error("API Error: x", "server_error"))
+    running.status("idle")
+    running.wait(5)
+    late = [script.answer(text("late"), message_id="late"), script.done()]
+    running.submit("next")
+    assert [] == running.feed(*late)
+    assert running.turns.outcome is None
+    assert ["prompt"] == kinds(running.feed(script.prompt("next")))
+    assert running.turns.outcome is None
+    running.feed(script.answer(text("hi")), script.done())
+    assert "hi" == running.outcome.result.result
+
+
+def test_records_between_turns_are_kept_aside(drive: Drive) -> None:
+    notice = drive.script.notice("Usage limit reset", "notice")
+    assert [] == drive.feed(notice)
+    assert [to_record(notice)] == list(drive.turns.aside)
+
+
+def test_what_is_kept_aside_is_bounded(drive: Drive) -> None:
+    for _ in range(10_000):
+        drive.feed(queue_operation("remove"))
+    assert len(drive.turns.aside) < 1000
+
+
+def test_the_patch_of_a_resumed_conversation_is_no_reply(drive: Drive) -> None:
+    drive.submit()
+    patch = [drive.script.tool_result("t0", "[Tool call interrupted]"), drive.script.filler()]
+    assert [] == drive.feed(*patch)
+    assert ["prompt"] == kinds(drive.feed(drive.script.prompt()))
+    drive.feed(drive.script.answer(text("hi")), drive.script.done())
+    assert 1 == drive.outcome.result.num_turns
+
+
+def test_a_queued_prompt_begins_when_its_record_comes(drive: Drive) -> None:
+    drive.submit()
+    drive.status("idle")
+    assert [] == drive.feed(queue_operation("enqueue"))
+    assert [] == drive.wait(2.9)  # no further Enter: it was taken
+    assert ["prompt"] == kinds(drive.feed(drive.script.prompt(source="queued")))
+    drive.feed(drive.script.answer(text("hi")), drive.script.done())
+    assert "completed" == drive.outcome.kind
+
+
+# -- turns that the CLI starts itself
+
+
+def test_a_turn_of_the_clis_own_between_ours_is_kept_aside(drive: Drive) -> None:
+    script = drive.script
+    assert [] == drive.feed(queue_operation("enqueue"), script.auto_prompt())
+    assert State.AUTONOMOUS is drive.turns.state
+    assert [] == drive.feed(script.auto_prompt(), script.answer(text("auto")), script.done())
+    assert State.IDLE is drive.turns.state
+    assert drive.turns.outcome is None
+    drive.submit()
+    drive.feed(script.prompt(), script.answer(text("hi")), script.done())
+    assert "hi" == drive.outcome.result.result
+    assert 1 == drive.outcome.result.num_turns
+
+
+def test_a_prompt_from_elsewhere_is_a_turn_that_is_not_ours(drive: Drive) -> None:
+    assert [] == drive.feed(drive.script.prompt("by hand"), drive.script.answer(text("x")))
+    assert State.AUTONOMOUS is drive.turns.state
+
+
+@pytest.mark.parametrize("how", ["end", "interrupt", "rest"])
+def test_ours_waits_behind_a_turn_of_the_clis_own(drive: Drive, how: str) -> None:
+    script = drive.script
+    drive.submit()
+    drive.status("busy")
+    drive.feed(script.auto_prompt())
+    assert State.BEHIND is drive.turns.state
+    assert [] == drive.feed(script.answer(text("auto")), queue_operation("enqueue"))
+    assert [] == drive.wait(30)
+    if how == "end":
+        drive.feed(script.done())
+    elif how == "interrupt":
+        drive.feed(script.interrupt_mark())
+    else:
+        drive.status("idle")
+        drive.wait(1.6)
+    assert State.SUBMITTED is drive.turns.state
+    drive.status("busy")
+    drive.feed(script.prompt(source="queued"), script.answer(text("hi")), script.done())
+    assert "hi" == drive.outcome.result.result
+    assert ["prompt", "hi", "turn_duration"] == kinds(drive.turns.events)
+
+
+def test_ours_may_show_up_while_the_clis_own_turn_has_not_ended(drive: Drive) -> None:
+    script = drive.script
+    drive.feed(script.auto_prompt())
+    drive.submit()
+    assert State.BEHIND is drive.turns.state
+    assert ["prompt", "hi"] == kinds(drive.feed(script.prompt(), script.answer(text("hi"))))
+    drive.feed(script.done())
+    assert "completed" == drive.outcome.kind
+
+
+def test_a_dialog_of_the_clis_own_turn_does_not_hold_ours_for_ever(drive: Drive) -> None:
+    drive.submit()
+    drive.status("busy")
+    drive.feed(drive.script.auto_prompt())
+    drive.status("waiting", "permission prompt")
+    drive.wait(5)
+    assert ("dialog", False) == (error_of(drive).kind, drive.outcome.reusable)
+
+
+@pytest.mark.parametrize("end", ["record", "mark", "rest"])
+def test_the_clis_own_turn_ends_without_ours(drive: Drive, end: str) -> None:
+    drive.status("idle")
+    drive.feed(drive.script.auto_prompt())
+    drive.status("busy")
+    if end == "record":
+        drive.feed(drive.script.done())
+    elif end == "mark":
+        drive.feed(drive.script.interrupt_mark())
+    else:
+        drive.status("idle")
+        drive.wait(1.6)
+    assert State.IDLE is drive.turns.state
+
+
+# -- prompts that do not become a turn
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unknown command: /nosuch",
+        "UserPromptSubmit operation blocked by hook:\nno\n\nOriginal prompt: hello",
+    ],
+)
+def test_a_refused_prompt_is_rejected(drive: Drive, words: str) -> None:
+    drive.submit()
+    blocked = {"preventContinuation": True} if "hook" in words else {}
+    drive.feed(drive.script.notice(words, **blocked))
+    error = error_of(drive)
+    assert ("rejected", "rejected", False) == (
+        drive.outcome.kind,
+        error.kind,
+        drive.outcome.reusable,
+    )
+    assert isinstance(error, SessionError)
+    assert words in error.message
+    assert drive.outcome.result.is_error
+    # The notice about the arguments comes after it.
+    assert [] == drive.feed(drive.script.notice("Args from unknown skill: arg"))
+
+
+@pytest.mark.parametrize("generation", ["new", "old"])
+def test_a_hook_may_stop_the_turn(running: Drive, generation: str) -> None:
+    words = "Operation stopped by hook: no"
+    meta = {"isMeta": True} if generation == "new" else {}
+    running.feed(running.script.user(words, **meta))
+    assert running.turns.outcome is None
+    running.feed(running.script.notice(words))
+    assert ("stopped_by_hook", "stopped_by_hook", False) == (
+        running.outcome.kind,
+        running.outcome.result.subtype,
+        running.outcome.result.is_error,
+    )
+
+
+@pytest.mark.parametrize("kind", ["user", "system"])
+def test_the_output_of_a_local_command_ends_its_turn(drive: Drive, kind: str) -> None:
+    script, words = drive.script, "<command-name>/compact</command-name>"
+    drive.submit(words)
+    drive.feed(script.user("<local-command-caveat>", isMeta=True), script.user(words))
+    out = "<local-command-stdout>Compacted</local-command-stdout>"
+    drive.feed(script.user(out) if kind == "user" else script.system("local_command", content=out))
+    assert "local_command" == drive.outcome.kind
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    ['\n\n<pasted_content id="28b4">\nhello\n</pasted_content id="28b4">\n', "old text hello"],
+)
+def test_a_prompt_that_was_altered_fails_the_turn(drive: Drive, recorded: str) -> None:
+    drive.submit("hello")
+    drive.feed(drive.script.prompt(recorded))
+    assert ("altered", False) == (error_of(drive).kind, drive.outcome.reusable)
+    assert "hello" in error_of(drive).message
+
+
+def test_trimmed_ends_and_line_breaks_are_no_alteration(drive: Drive) -> None:
+    drive.submit("a\r\nb \n")
+    drive.feed(drive.script.prompt("a\nb"))
+    assert drive.turns.accepted
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[Request interrupted by user] what does that mean?",
+        "<local-command-stdout>x</local-command-stdout>",
+        "<command-name>x",
+    ],
+)
+def test_a_prompt_that_reads_like_a_mark_of_the_cli_is_a_prompt(drive: Drive, words: str) -> None:
+    drive.submit(words)
+    assert ["prompt"] == kinds(drive.feed(drive.script.prompt(words)))
+    assert drive.turns.accepted
+
+
+def test_enter_is_pressed_at_most_three_times_in_all(drive: Drive) -> None:
+    drive.submit()
+    assert [] == drive.wait(1.4)
+    assert [Command.PRESS_ENTER] * 2 == drive.wait(60)
+    assert ("not_accepted", False) == (error_of(drive).kind, drive.outcome.reusable)
+
+
+def test_a_late_record_after_a_repeated_enter_is_accepted(drive: Drive) -> None:
+    drive.submit()
+    assert [Command.PRESS_ENTER] * 2 == drive.wait(3.8)
+    assert ["prompt"] == kinds(drive.feed(drive.script.prompt()))
+
+
+def test_enter_is_not_pressed_while_the_cli_is_busy(drive: Drive) -> None:
+    drive.submit()
+    drive.status("busy")
+    assert [] == drive.wait(60)
+    assert State.SUBMITTED is drive.turns.state
+
+
+def test_enter_is_not_pressed_again_once_the_cli_was_busy(drive: Drive) -> None:
+    drive.submit()
+    drive.status("busy")
+    drive.now += 0.3
+    drive.status("idle")
+    assert [] == drive.wait(60)
+    assert "not_accepted" == error_of(drive).kind
+
+
+def test_a_missing_status_is_no_reason_to_press_anything(drive: Drive) -> None:
+    drive.submit()
+    drive.turns.observe(Status(), drive.now)
+    assert [] == drive.wait(30)
+
+
+# -- dialogs
+
+
+def test_a_dialog_in_place_of_the_prompt_fails_the_turn(drive: Drive) -> None:
+    drive.submit()
+    drive.status("waiting", "dialog open")
+    assert [] == drive.wait(30)
+    error = error_of(drive)
+    assert ("dialog", False) == (error.kind, drive.outcome.reusable)
+    assert "dialog open" in error.message
+
+
+def test_a_status_that_flashes_waiting_is_no_dialog(running: Drive) -> None:
+    running.status("waiting", "permission prompt")
+    assert [] == running.wait(0.4)
+    running.status("busy")
+    assert [] == running.wait(30)
+    assert running.turns.dialog is None
+
+
+def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop="tool_use"))
+    running.status("waiting", "permission prompt")
+    assert "permission prompt" == running.turns.dialog
+    assert [Command.DISMISS] == running.wait(60)
+    running.turns.interrupt_sent()
+    running.feed(
+        script.tool_result("t1", "The user doesn't want to proceed", is_error=True),
+        script.interrupt_mark("[Request interrupted by user for tool use]"),
+    )
+    error = error_of(running)
+    assert ("failed", "dialog", True) == (
+        running.outcome.kind,
+        error.kind,
+        running.outcome.reusable,
+    )
+    assert "permission prompt" in error.message
+
+
+def test_a_dialog_behind_a_mid_turn_error_is_dismissed(running: Drive) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop="tool_use"))
+    running.feed(script.error("API Error: Connection lost", "server_error", stop="tool_use"))
+    running.status("waiting", "permission prompt")
+    assert [Command.DISMISS] == running.wait(5)
+
+
+def test_a_dismissed_dialog_that_leaves_no_record_fails_the_turn_too(running: Drive) -> None:
+    running.status("waiting", None)
+    assert [Command.DISMISS] == running.wait(5)
+    running.turns.interrupt_sent()
+    running.status("idle")
+    running.wait(5)
+    assert ("failed", "dialog") == (running.outcome.kind, error_of(running).kind)
+
+
+def test_a_turn_that_goes_on_after_its_dialog_was_closed_completes(running: Drive) -> None:
+    running.status("waiting", "dialog open")
+    assert [Command.DISMISS] == running.wait(5)
+    running.status("busy")
+    running.feed(running.script.answer(text("hi")), running.script.done())
+    assert "completed" == running.outcome.kind
+
+
+# -- a CLI that was started on a written history
+
+
+def test_a_resumed_turn_has_no_prompt_record(drive: Drive) -> None:
+    drive.turns.resume(drive.now)
+    assert drive.turns.accepted
+    drive.status("idle")
+    drive.wait(5)
+    drive.status("busy")
+    drive.feed(drive.script.attachment(), drive.script.answer(text("hi")), drive.script.done())
+    assert ["hi", "turn_duration"] == kinds(drive.turns.events)
+    assert "completed" == drive.outcome.kind
+
+
+def test_a_history_that_is_not_answered_was_not_loaded(drive: Drive) -> None:
+    drive.turns.resume(drive.now)
+    drive.wait(60)  # starting: no status yet
+    assert drive.turns.outcome is None
+    drive.status("idle")
+    drive.wait(9)
+    assert drive.turns.outcome is None
+    drive.wait(5)
+    assert ("not_loaded", False) == (error_of(drive).kind, drive.outcome.reusable)
+
+
+def test_a_hook_may_refuse_a_resumed_prompt(drive: Drive) -> None:
+    drive.turns.resume(drive.now)
+    words = "UserPromptSubmit operation blocked by hook:\nno"
+    drive.feed(drive.script.notice(words, preventContinuation=True))
+    assert "rejected" == error_of(drive).kind
+
+
+# -- one manager for many turns
+
+
+def test_a_manager_takes_one_turn_after_the_other(drive: Drive) -> None:
+    for n in range(3):
+        drive.submit(f"prompt {n}")
+        assert drive.turns.outcome is None
+        assert () == drive.turns.events
+        drive.feed(
+            drive.script.prompt(f"prompt {n}"),
+            drive.script.answer(text(f"answer {n}"), message_id=f"m{n}"),
+            drive.script.done(n),
+        )
+        result = drive.outcome.result
+        assert (f"answer {n}", 1, n) == (result.result, result.num_turns, result.duration_ms)
+
+
+@pytest.mark.parametrize("again", ["submit", "resume"])
+def test_a_turn_cannot_begin_within_another(running: Drive, again: str) -> None:
+    with pytest.raises(RuntimeError, match="end that one first"):
+        running.turns.submit("x", 0.0) if again == "submit" else running.turns.resume(0.0)
+
+
+def test_after_an_interrupt_the_next_turn_is_a_new_one(running: Drive) -> None:
+    running.turns.interrupt_sent()
+    running.status("idle")
+    running.wait(5)
+    running.submit("next")
+    running.status("busy")
+    running.feed(running.script.prompt("next"), running.script.answer(text("hi")))
+    running.status("idle")
+    running.wait(5)
+    assert "no_end" == error_of(running).kind  # not taken for the interrupt of the turn before
+
+
+# -- the table
+
+
+def test_every_signal_has_a_step_in_every_state() -> None:
+    for state, signal in itertools.product(State, Signal):
+        assert isinstance(TABLE[state].get(signal, _DEFAULT[state]), Step)
+
+
+SIGNS: dict[Signal, Callable[[Script], Raw]] = {
+    Signal.PROMPT: lambda s: s.prompt(),
+    Signal.AUTO_PROMPT: lambda s: s.auto_prompt(),
+    Signal.ENQUEUED: lambda _: queue_operation("enqueue"),
+    Signal.REJECTED: lambda s: s.notice("Unknown command: /x"),
+    Signal.ANSWER: lambda s: s.answer(text("hi")),
+    Signal.FILLER: lambda s: s.filler(),
+    Signal.ERROR: lambda s: s.error("API Error: x", "server_error"),
+    Signal.TOOL_RESULT: lambda s: s.tool_result("t1"),
+    Signal.CONTINUATION: lambda s: s.continuation(),
+    Signal.INTERRUPTED: lambda s: s.interrupt_mark(),
+    Signal.LOCAL_OUTPUT: lambda s: s.system("local_command", content="x"),
+    Signal.HOOK_STOPPED: lambda s: s.notice("Operation stopped by hook: x"),
+    Signal.END: lambda s: s.done(),
+    Signal.NOTE: lambda s: s.attachment(),
+}
+WAYS: dict[State, Callable[[Drive], Any]] = {
+    State.IDLE: lambda _: None,
+    State.SUBMITTED: lambda d: d.submit(),
+    State.BEHIND: lambda d: (d.submit(), d.feed(d.script.auto_prompt())),
+    State.RUNNING: lambda d: (d.submit(), d.feed(d.script.prompt())),
+    State.AUTONOMOUS: lambda d: d.feed(d.script.auto_prompt()),
+}
+
+
+@pytest.mark.parametrize("signal", Signal)
+@pytest.mark.parametrize("state", State)
+def test_any_record_in_any_state_leaves_a_state_that_can_end(state: State, signal: Signal) -> None:
+    drive = Drive()
+    WAYS[state](drive)
+    assert state is drive.turns.state
+    begun = state in {State.SUBMITTED, State.BEHIND, State.RUNNING}
+    drive.feed(SIGNS[signal](drive.script))
+    if not begun:
+        assert drive.turns.outcome is None
+    drive.turns.fail(ProcessError("killed"))
+    assert begun == (drive.turns.outcome is not None)
+    assert drive.turns.state in {State.IDLE, State.AUTONOMOUS}
+
+
+# -- however the bytes arrive
+
+
+def whole_transcript() -> bytes:
+    script = Script()
+    records = [
+        script.notice("ümläut \u2028 in a notice", "notice"),
+        script.prompt("é" * 50),
+        script.attachment(),
+        script.answer(thinking("hm"), stop="tool_use"),
+        script.answer(tool_use("t1", command="ls"), stop="tool_use"),
+        queue_operation("remove"),
+        script.tool_result("t1", "\u2028 🎉\n"),
+        script.error("API Error: lost", "server_error", stop="tool_use"),
+        script.answer(text("done 🎉"), message_id="msg_02"),
+        script.done(),
+        script.record("brand-new"),
+    ]
+    return b"".join(to_line(record) + b"\n" for record in records) + b'{"type":"torn'
+
+
+def read_in(chunks: Sequence[bytes]) -> tuple[tuple[Event, ...], Outcome | None]:
+    lines, turns = LineBuffer(), TurnManager()
+    turns.submit("é" * 50, 0.0)
+    for chunk in chunks:
+        for line in lines.feed(chunk):
+            turns.feed(parse_record(line), 0.0)
+    return turns.events, turns.outcome
+
+
+@settings(deadline=None, max_examples=100)
+@given(cuts=st.lists(st.integers(0, len(whole_transcript())), max_size=40))
+def test_any_chunking_of_the_bytes_gives_the_same_turn(cuts: list[int]) -> None:
+    data = whole_transcript()
+    edges = [0, *sorted(cuts), len(data)]
+    chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
+    assert read_in([data]) == read_in(chunks)
+
+
+def test_a_turn_is_the_same_byte_by_byte() -> None:
+    data = whole_transcript()
+    events, outcome = read_in([data[i : i + 1] for i in range(len(data))])
+    assert ["prompt", "", "", "tool", "API Error: lost", "done 🎉", "turn_duration"] == kinds(
+        events
+    )
+    assert outcome is not None
+    assert "completed" == outcome.kind
+
+
+ANY_RECORD = st.sampled_from([*SIGNS])
+MOVES = st.one_of(
+    st.tuples(st.just("feed"), ANY_RECORD),
+    st.tuples(st.just("status"), st.sampled_from(["idle", "busy", "waiting", "shell"])),
+    st.tuples(st.just("wait"), st.sampled_from([0.3, 1.1, 4.0])),
+    st.tuples(st.just("interrupt"), st.none()),
+    st.tuples(st.just("die"), st.none()),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(moves=st.lists(MOVES, max_size=30))
+def test_whatever_happens_a_turn_ends_at_most_once_and_its_events_only_grow(
+    moves: list[tuple[str, Any]],
+) -> None:
+    drive = Drive()
+    drive.submit()
+    seen: tuple[Event, ...] = ()
+    over: Outcome | None = None
+    for move, argument in moves:
+        match move:
+            case "feed":
+                drive.feed(SIGNS[argument](drive.script))
+            case "status":
+                drive.status(argument)
+            case "wait":
+                drive.wait(argument)
+            case "interrupt":
+                drive.turns.interrupt_sent()
+            case _:
+                drive.turns.fail(ProcessError("killed"))
+        assert seen == drive.turns.events[: len(seen)]
+        seen = drive.turns.events
+        assert (drive.turns.outcome is None) == (
+            drive.turns.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}
+        )
+        if over is not None:
+            assert drive.turns.outcome is over
+        over = drive.turns.outcome
+    if over is not None:
+        assert (over.error is not None) == over.result.is_error

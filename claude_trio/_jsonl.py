@@ -75,7 +75,8 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         At most a quarter of a megabyte is read in one look; `behind` tells whether that was all.
         """
         records: list[Record] = []
-        for line in self._lines.feed(self._read_bytes()):
+        data = self._read_bytes()  # first: it may begin a new buffer
+        for line in self._lines.feed(data):
             if not line.strip():
                 continue
             try:

@@ -85,16 +85,21 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
                 self._on_parse_error(error)
         return records
 
+    def _start_over(self) -> None:
+        """The file was deleted, replaced or cut: what stands there next is new from its start."""
+        self._file_id, self._offset, self._lines = None, 0, LineBuffer()
+
     def _read_bytes(self) -> bytes:
         self.behind = False
         try:
             found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
         except FileNotFoundError:
+            if self._file_id is not None:
+                self._start_over()
             return b""
         file_id = (found.st_dev, found.st_ino)
-        if self._file_id is not None and (file_id != self._file_id or found.st_size < self._offset):
-            # Deleted or replaced: what stands there now is new from its beginning.
-            self._offset, self._lines = 0, LineBuffer()
+        if self._file_id not in {None, file_id} or found.st_size < self._offset:
+            self._start_over()
         self._file_id = file_id
         if found.st_size == self._offset:
             return b""

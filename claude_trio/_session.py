@@ -37,7 +37,7 @@ _TURN_INTERVAL: Final = 0.01  # there are no notices
 _SCREEN_QUIET: Final = 0.5  # a dialog is painted in several steps
 _SCREEN_INTERVAL: Final = 0.25
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
-_PANEL_GRACE: Final = 2.0
+_PROMPT_GRACE: Final = 2.0
 _LAST_WORDS: Final = 0.5
 _ENTER_GAP: Final = 0.05  # 2.1.197 swallows an Enter that follows too close upon the text
 #: From this version on the Enter may follow at once.
@@ -200,7 +200,7 @@ class Session:
         try:
             if typed is None or process is None:
                 raise Unusable  # noqa: TRY301 - the session has to be stopped for this too
-            await self._close_panel(process)
+            await self._reach_prompt(process)
             await process.write(typed.keys)
             await trio.sleep(self._enter_gap())
             # A dialog may have come up meanwhile, and Enter would answer it.
@@ -244,13 +244,17 @@ class Session:
             ) from exc
         self._watcher = JsonlWatcher(self._watcher.path, offset=len(history))
 
-    async def _close_panel(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
-        """See that the CLI waits for a prompt; close a panel that it opened after its last turn."""
-        if self._look_at_status().state == "waiting":
-            await process.write(keys.ESCAPE)
-            with trio.move_on_after(_PANEL_GRACE):  # noqa: ASYNC912 - the loop's end is its aim
-                while not self._look_at_status().at_rest:  # noqa: ASYNC110 - a file
-                    await trio.sleep(_TURN_INTERVAL)
+    async def _reach_prompt(self, process: PtyClaudeProcess) -> None:
+        """Wait until the CLI takes a prompt; close a panel that it opened after its last turn."""
+        await trio.lowlevel.checkpoint()
+        # The record that ends a turn may be there before the status file says that it is over.
+        with trio.move_on_after(_PROMPT_GRACE):  # noqa: ASYNC912 - the loop ends it
+            escaped = False
+            while not (status := self._look_at_status()).at_rest:
+                if status.state == "waiting" and not escaped:
+                    escaped = True
+                    await process.write(keys.ESCAPE)
+                await trio.sleep(_TURN_INTERVAL)
         self._require_prompt()
 
     def _require_prompt(self) -> None:

@@ -214,6 +214,32 @@ async def test_a_late_record_of_a_turn_does_not_end_the_next(world: World, make_
         assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
 
 
+async def test_a_prompt_waits_for_the_status_that_lags_behind_the_last_record(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Echo(), lag=0.3)
+    async with open_backend(options(world, fake)) as backend:
+        first = await text_of(backend.complete(ask("one")))
+        assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
+    assert 1 == len(fake.log("start"))
+
+
+async def test_a_panel_that_opened_after_the_turn_is_closed_with_one_escape(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Echo(), panel="dialog open")
+    async with open_backend(options(world, fake)) as backend:
+        first = await text_of(backend.complete(ask("one")))
+        with trio.fail_after(60):
+            while backend._sessions[0].status.state != "waiting":
+                await trio.sleep(0.01)
+        assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
+    assert 1 == len(fake.log("start"))
+    assert 1 == len([entry for entry in fake.log("key") if entry["key"] == "\x1b"])
+
+
 async def test_an_api_error_without_an_end_record_fails_the_turn_and_keeps_the_process(
     world: World, make_fake: Fake
 ) -> None:

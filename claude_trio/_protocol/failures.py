@@ -20,7 +20,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "model_not_found": "model_not_found",
     "max_output_tokens": "max_output_tokens",
 }
-# How 2.1.197 and the newest CLI begin the texts of failures that share one code.
+# How 2.1.197 and the newest CLI begin the texts of failures that share one code, behind an
+# "API Error: " that some of them have.
 _TEXTS: Final[tuple[tuple[str, str], ...]] = (
     ("Prompt is too long", "context_overflow"),
     ("Context limit reached", "context_overflow"),
@@ -29,15 +30,14 @@ _TEXTS: Final[tuple[tuple[str, str], ...]] = (
     ("Not logged in", "auth"),
     ("Please run /login", "auth"),
     ("Request timed out", "timeout"),
-    ("API Error: The response stopped arriving", "timeout"),
-    ("API Error: The operation timed out", "timeout"),
-    ("API Error: Connection lost mid-response", "truncated"),
-    ("API Error: Connection closed mid-response", "truncated"),
-    ("API Error: Server error mid-response", "truncated"),
-    ("API Error: Connection", "connection"),
-    ("API Error: Can't reach", "connection"),
-    ("API Error: Unable to connect", "connection"),
-    ("Unable to connect to API", "connection"),
+    ("The response stopped arriving", "timeout"),
+    ("The operation timed out", "timeout"),
+    ("Connection lost mid-response", "truncated"),
+    ("Connection closed mid-response", "truncated"),
+    ("Server error mid-response", "truncated"),
+    ("Connection", "connection"),
+    ("Can't reach", "connection"),
+    ("Unable to connect", "connection"),
 )
 
 
@@ -46,15 +46,15 @@ def classify(record: Record) -> str:
     code = str(record.raw.get("error"))
     if code in _KINDS:
         return _KINDS[code]
+    if record.raw.get("apiError") == "stream_idle_timeout":  # may have been cut off too
+        return "timeout"
     if record.raw.get("truncatedAfterOutput") is True:
         return "truncated"
-    if record.raw.get("apiError") == "stream_idle_timeout":
-        return "timeout"
-    text = record.text
+    text = record.text.removeprefix("API Error: ")
     for start, kind in _TEXTS:
-        if text.startswith((start, f"API Error: {start}")):
+        if text.startswith(start):
             return kind
-    status = record.raw.get("apiErrorStatus")
+    status = _status(record)
     if record.message.get("stop_reason") == "refusal":
         return "refusal"
     if status in {401, 403}:
@@ -62,14 +62,13 @@ def classify(record: Record) -> str:
     if status == 402:
         return "billing"
     if code == "server_error":
-        return "server" if isinstance(status, int) else "connection"
+        return "connection" if status is None else "server"
     return code if code == "invalid_request" else "unknown"
 
 
 def failure(record: Record) -> BackendError:
     """Return the exception for an error record; the turn adds what it had read."""
     kind = classify(record)
-    status = record.raw.get("apiErrorStatus")
     common: dict[str, Any] = {
         "message": record.text or "the CLI recorded an error without a text",
         "kind": kind,
@@ -77,7 +76,7 @@ def failure(record: Record) -> BackendError:
         "request_id": request_id
         if isinstance(request_id := record.raw.get("requestId"), str)
         else None,
-        "status": status if isinstance(status, int) else None,
+        "status": _status(record),
     }
     if kind == "auth":
         return AuthError(**common)
@@ -91,6 +90,11 @@ def failure(record: Record) -> BackendError:
             limit_type=limit_type if isinstance(limit_type, str) else None,
         )
     return BackendError(**common)
+
+
+def _status(record: Record) -> int | None:
+    status = record.raw.get("apiErrorStatus")
+    return status if isinstance(status, int) else None
 
 
 def cut_off() -> BackendError:

@@ -24,6 +24,7 @@ _PASTE_END: Final = b"\x1b[201~"
 # One paste of more than 800 UTF-16 units, or of three line breaks or more, reaches the model
 # inside <pasted_content> tags. Several smaller ones behind each other are joined and left alone.
 _PIECE_UNITS: Final = 700
+_MOST_UNITS: Final = 800
 _PIECE_BREAKS: Final = 2
 # Beyond this, typing in pieces is slower than starting a process on a written transcript.
 _LONGEST: Final = 50_000
@@ -36,7 +37,7 @@ _MENTION: Final = re.compile(r"(?<![\w.+-])@")
 _SKILL: Final = re.compile(r"(?:^|(?<=\s))/[A-Za-z_][\w:-]*(?=$|[\s.,;:!?)])", re.MULTILINE)
 # A line that is only the path of an image becomes the image.
 _IMAGE_LINE: Final = re.compile(
-    r"^\s*['\"]?\S.*\.(png|jpe?g|gif|webp|bmp|tiff?|heic|svg)['\"]?\s*$",
+    r"^[^\S\n]*['\"]?\S.*\.(png|jpe?g|gif|webp|bmp|tiff?|heic|svg)['\"]?[^\S\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 # Combining and filling characters that the CLI counts as invisible, though Unicode has them as
@@ -46,13 +47,17 @@ _INVISIBLE: Final = re.compile(
 )
 
 
+# What both Python and the CLI trim, and U+FEFF, which only the CLI does.
+_BLANK: Final = "".join(ch for ch in map(chr, range(0x3001)) if ch.isspace()) + "\ufeff"
+
+
 def normalized(text: str) -> str:
     r"""Return the text as a prompt carries it: line breaks as ``\n``, no white space at the end.
 
     This is the only change that is made to a prompt. A text that is typed cannot end in white
     space, so no way of sending does.
     """
-    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip().rstrip("\ufeff").rstrip()
+    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip(_BLANK)
 
 
 def is_typable(text: str) -> bool:
@@ -101,9 +106,9 @@ def _pieces(text: str) -> list[str]:
     start = units = breaks = 0
     for i, ch in enumerate(text):
         width = 2 if ch > "\uffff" else 1
-        # A combining mark stays with its base: each piece is normalised by itself.
+        # A combining mark stays with its base, as long as there is room for it.
         fits = units + width <= _PIECE_UNITS and breaks + (ch == "\n") <= _PIECE_BREAKS
-        if not fits and not unicodedata.combining(ch):
+        if not fits and (units + width > _MOST_UNITS or not unicodedata.combining(ch)):
             pieces.append(text[start:i])
             start, units, breaks = i, 0, 0
         units += width

@@ -251,7 +251,13 @@ class FakeCLI:
         self.path.chmod(0o755)
 
     def turn(
-        self, *steps: Step, ends: bool = True, prompt: str | None = _SAME, late: float = 0.0
+        self,
+        *steps: Step,
+        ends: bool = True,
+        prompt: str | None = _SAME,
+        lag: float = 0.0,
+        late: float = 0.0,
+        panel: str = "",
     ) -> None:
         """Queue a turn.
 
@@ -259,14 +265,20 @@ class FakeCLI:
             steps: What it does, in order.
             ends: Whether it writes the record that ends a turn.
             prompt: What it records as the prompt, instead of the prompt; None: nothing.
+            lag: Seconds from the last record until the status file says idle.
             late: After going idle, write the record that ends a turn once more, so many seconds
                 later.
+            panel: After the turn, open a panel that waits for this, until Esc.
         """
         turn: dict[str, Any] = {"steps": [_plain(step) for step in steps], "ends": ends}
         if prompt is not _SAME:
             turn["prompt"] = prompt
+        if lag:
+            turn["lag"] = lag
         if late:
             turn["late"] = late
+        if panel:
+            turn["panel"] = panel
         self._scenario["turns"].append(turn)
         self._save()
 

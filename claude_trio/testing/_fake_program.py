@@ -218,6 +218,7 @@ class Cli:
         if key == b"\x1b":
             if self.busy and not self.scenario["deaf_to_escape"]:
                 raise Interrupted
+            self.waiting = False
         elif key == b"\x03" and self.busy:
             raise Interrupted
         elif key in {b"\x03", b"\x04"} and not self.busy:
@@ -285,11 +286,22 @@ class Cli:
         except Interrupted:
             self.interrupt(prompt, before)
         self.busy = self.waiting = False
+        time.sleep(turn.get("lag", 0))
         self.set_status("idle")
         self.say("\x1b[2K\r\u276f\xa0")
+        if turn.get("panel"):
+            self.show_panel(turn["panel"])
         if turn.get("late"):  # the records of a turn that was already left
             time.sleep(turn["late"])
             self.end_turn(1)
+
+    def show_panel(self, waiting_for: str) -> None:
+        """Open a panel, as after a usage limit: nothing is typed into the box until it is closed."""
+        self.waiting = True
+        self.set_status("waiting", waiting_for)
+        while self.waiting:
+            self.read_keys(0.02)
+        self.set_status("idle")
 
     def begin_turn(self) -> None:
         mode = self.arguments.get("--permission-mode", "default")

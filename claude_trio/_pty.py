@@ -101,12 +101,16 @@ class PtyClaudeProcess:
             os.chdir(cwd)
 
         try:
-            child = ptyprocess.PtyProcess.spawn(
-                list(argv),
-                env={**env, MARKER: marker},
-                preexec_fn=prepare,
-                dimensions=(rows, columns),
-            )
+            with warnings.catch_warnings():
+                # Python 3.12 and newer warn of a fork beside threads, of which trio has some. The
+                # child does nothing but what stands here, and ptyprocess's few calls, before exec.
+                warnings.filterwarnings("ignore", ".*forkpty", DeprecationWarning)
+                child = ptyprocess.PtyProcess.spawn(
+                    list(argv),
+                    env={**env, MARKER: marker},
+                    preexec_fn=prepare,
+                    dimensions=(rows, columns),
+                )
         except OSError as exc:
             # Not chained: the traceback would keep the half-made child from being reaped.
             reason = f"cannot start {argv[0]}: {exc}"

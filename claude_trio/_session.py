@@ -31,9 +31,10 @@ from ._pty import PtyClaudeProcess, open_pty_process
 from .errors import AuthError, BackendError, ProcessError, SessionError, StartupError
 from .options import BackendOptions
 
-_AT_REST_INTERVAL: Final = 0.5  # seconds between two looks at the files: nothing is expected,
-_NOTIFIED_INTERVAL: Final = 0.05  # a notice will come first, and
-_TURN_INTERVAL: Final = 0.01  # there are no notices
+# Seconds between two looks at the files: in a turn and at rest, with notices and without.
+_NOTIFIED_INTERVALS: Final = (0.1, 5.0)
+_POLLED_INTERVALS: Final = (0.01, 0.5)
+_PROMPT_INTERVAL: Final = 0.01  # the same while a consumer waits for the prompt
 _SCREEN_QUIET: Final = 0.5  # a dialog is painted in several steps
 _SCREEN_INTERVAL: Final = 0.25
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
@@ -114,7 +115,7 @@ class Session:
     _start_failure: BackendError | None = None
     _defect: BackendError | None = None
     _wake: trio.Event = attrs.field(factory=trio.Event)
-    _turn_interval: float = _TURN_INTERVAL
+    _intervals: tuple[float, float] = _POLLED_INTERVALS
     _screen_checked_at: float = 0.0
     _escape_sent: bool = False
     _give_up_at: float | None = None
@@ -254,7 +255,7 @@ class Session:
                 if status.state == "waiting" and not escaped:
                     escaped = True
                     await process.write(keys.ESCAPE)
-                await trio.sleep(_TURN_INTERVAL)
+                await trio.sleep(_PROMPT_INTERVAL)
         self._require_prompt()
 
     def _require_prompt(self) -> None:
@@ -324,7 +325,7 @@ class Session:
     def _notified(self, status_file: StatusFile) -> Generator[None, None, None]:
         files = (self._watcher.path, status_file.path)
         told = [self.notices.watch(file, self._look_now) for file in files]
-        self._turn_interval = _NOTIFIED_INTERVAL if all(told) else _TURN_INTERVAL
+        self._intervals = _NOTIFIED_INTERVALS if all(told) else _POLLED_INTERVALS
         try:
             yield
         finally:
@@ -346,8 +347,8 @@ class Session:
     def _interval(self) -> float:
         if self._watcher.behind and not self._consumer_is_behind():
             return 0
-        active = self.inbox is not None or not self._started.is_set()
-        return self._turn_interval if active else _AT_REST_INTERVAL
+        in_turn, at_rest = self._intervals
+        return in_turn if self.inbox is not None or not self._started.is_set() else at_rest
 
     def _consumer_is_behind(self) -> bool:
         # The file itself is the buffer: while nobody takes what was read, it is not read on.

@@ -114,7 +114,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     def _take_idle(self, exchanges: Sequence[Exchange]) -> Session | None:
         candidates = self._idle.get(fingerprint(exchanges), [])
         for session in candidates:
-            if same_history(exchanges, session.exchanges):
+            if session.alive and same_history(exchanges, session.exchanges):
                 self._remove_idle(session)
                 return session
         return None

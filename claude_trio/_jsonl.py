@@ -61,6 +61,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         self._offset = offset
         self._file_id: tuple[int, int] | None = None
         self._lines = LineBuffer()
+        self._unparsed: collections.deque[bytes] = collections.deque()
         self._ready: collections.deque[Record] = collections.deque()
         self._closed = False
         #: Whether the last look stopped at its bound, before the end of the file.
@@ -74,16 +75,25 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
 
         At most a quarter of a megabyte is read in one look; `behind` tells whether that was all.
         """
-        records: list[Record] = []
+        self._look()
+        records = [*self._ready]
+        self._ready.clear()
+        return records
+
+    def _look(self) -> None:
+        # Lines and records are kept in the object: the callback may raise between two of them.
         data = self._read_bytes()  # first: it may begin a new buffer
-        for line in self._lines.feed(data):
+        self._unparsed.extend(self._lines.feed(data))
+        while self._unparsed:
+            line = self._unparsed.popleft()
             if not line.strip():
                 continue
             try:
-                records.append(parse_record(line))
+                record = parse_record(line)
             except MessageParseError as error:
                 self._on_parse_error(error)
-        return records
+            else:
+                self._ready.append(record)
 
     def _start_over(self) -> None:
         """The file was deleted, replaced or cut: what stands there next is new from its start."""
@@ -125,7 +135,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         while not self._closed:
             if self._ready:
                 return self._ready.popleft()
-            self._ready.extend(self.read())
+            self._look()
             await trio.sleep(0 if self._ready or self.behind else self.interval)
         raise trio.ClosedResourceError("this watcher has been closed")
 

@@ -8,39 +8,34 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import attrs
 import trio
 
+from ._files import SessionFiles
 from ._inbox import Inbox
-from ._jsonl import JsonlWatcher, StatusFile, create_transcript
 from ._notices import FileNotices
-from ._protocol import keys, screens
+from ._protocol import failures, keys
 from ._protocol.history import Conversation, Exchange, exchange_of
 from ._protocol.records import Record
 from ._protocol.status import Status
-from ._protocol.transcript import project_key, write_transcript
+from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
-from .errors import AuthError, BackendError, ProcessError, SessionError, StartupError
+from ._startup import StartupWatch, startup_error
+from .errors import BackendError, ProcessError
 from .options import BackendOptions
 
-# Seconds between two looks at the files: in a turn and at rest, with notices and without.
-_NOTIFIED_INTERVALS: Final = (0.1, 5.0)
-_POLLED_INTERVALS: Final = (0.01, 0.5)
-_PROMPT_INTERVAL: Final = 0.01  # the same while a consumer waits for the prompt
-_SCREEN_QUIET: Final = 0.5  # a dialog is painted in several steps
-_SCREEN_INTERVAL: Final = 0.25
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
-_PROMPT_GRACE: Final = 2.0
-_LAST_WORDS: Final = 0.5
-_ENTER_GAP: Final = 0.05  # 2.1.197 swallows an Enter that follows too close upon the text
+_PROMPT_GRACE: Final = 2.0  # seconds until an idle CLI has to take a prompt
+_PROMPT_INTERVAL: Final = 0.01  # seconds between two looks meanwhile
+_LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has ended
+_ENTER_GAP: Final = 0.05  # seconds; 2.1.197 swallows an Enter close upon the text
 #: From this version on the Enter may follow at once.
 _ENTER_AT_ONCE_SINCE: Final = (2, 1, 300)
 
@@ -105,25 +100,25 @@ class Session:
     inbox: Inbox | None = None
     turn_count: int = 0
     turns: TurnManager = attrs.field(factory=TurnManager)
-    status: Status = attrs.field(factory=Status)
-
-    _watcher: JsonlWatcher = attrs.field(init=False)
-    _status_file: StatusFile | None = None
+    _files: SessionFiles = attrs.field(init=False)
     _process: PtyClaudeProcess | None = None
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _started: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
     _defect: BackendError | None = None
-    _wake: trio.Event = attrs.field(factory=trio.Event)
-    _intervals: tuple[float, float] = _POLLED_INTERVALS
-    _screen_checked_at: float = 0.0
     _escape_sent: bool = False
     _give_up_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        key = project_key(str(self.options.cwd))
-        transcript = self.config_directory / "projects" / key / f"{self.session_id}.jsonl"
-        self._watcher = JsonlWatcher(transcript)
+        self._files = SessionFiles(
+            self.config_directory, self.options.cwd, self.session_id, self.notices
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and has not been asked to end."""
+        running = self._process is not None and self._process.running
+        return running and not self._scope.cancel_called
 
     @property
     def info(self) -> SessionInfo:
@@ -131,8 +126,8 @@ class Session:
         return SessionInfo(
             session_id=self.session_id,
             pid=self._process.pid if self._process is not None else None,
-            cli_version=self.status.version,
-            transcript=self._watcher.path,
+            cli_version=self._files.status.version,
+            transcript=self._files.transcript,
             origin=self.origin,
             turns=self.turn_count,
             state=self.turns.state.name.lower() if self._started.is_set() else "starting",
@@ -167,11 +162,7 @@ class Session:
             self.turns.resume(trio.current_time())
             await self._wait_until_ready()
         except Unusable:
-            raise SessionError(
-                "the CLI was ready for a prompt and then was not; the conversation was closed",
-                kind="dialog",
-                session_id=self.session_id,
-            ) from None
+            raise failures.no_prompt(self.session_id) from None
         except BaseException:
             self.stop()
             raise
@@ -181,9 +172,8 @@ class Session:
         with trio.move_on_after(self.options.startup_timeout) as waiting:
             await self._started.wait()
         if waiting.cancelled_caught and not self._started.is_set():
-            self._start_failure = self._startup_error(
-                "timeout", f"it was not ready within {self.options.startup_timeout:g} seconds"
-            )
+            what = f"it was not ready within {self.options.startup_timeout:g} seconds"
+            self._start_failure = startup_error("timeout", what, self.session_id, self._process)
         if self._start_failure is not None:
             raise self._start_failure
 
@@ -194,8 +184,8 @@ class Session:
         not known.
 
         Raises:
-            Unusable: The CLI takes no prompt now, or this one cannot be typed exactly.
-            ProcessError: The process has ended.
+            Unusable: The CLI takes no prompt now, or this one cannot be typed exactly. It has not
+                been sent.
         """
         typed, process = _typed(conversation), self._process
         try:
@@ -209,6 +199,9 @@ class Session:
             inbox = self._open_inbox(conversation)
             self.turns.submit(typed.text, trio.current_time())
             await process.write(keys.ENTER)
+        except ProcessError:
+            self.stop()
+            raise Unusable from None
         except BaseException:
             self.stop()
             raise
@@ -224,7 +217,7 @@ class Session:
         self.inbox = Inbox()
         self.turn_count += 1
         self._escape_sent, self._give_up_at = False, None
-        self._wake.set()
+        self._files.look_now()
         return self.inbox
 
     def _write_history(self, conversation: Conversation) -> None:
@@ -237,13 +230,9 @@ class Session:
             now=datetime.datetime.now(datetime.UTC),
         )
         try:
-            create_transcript(self._watcher.path, history)
+            self._files.begin_with(history)
         except OSError as exc:
-            raise SessionError(
-                f"cannot write the history of the conversation to {self._watcher.path}: {exc}",
-                kind="not_loaded",
-            ) from exc
-        self._watcher = JsonlWatcher(self._watcher.path, offset=len(history))
+            raise failures.not_written(self._files.transcript, exc, self.session_id) from exc
 
     async def _reach_prompt(self, process: PtyClaudeProcess) -> None:
         """Wait until the CLI takes a prompt; close a panel that it opened after its last turn."""
@@ -251,7 +240,7 @@ class Session:
         # The record that ends a turn may be there before the status file says that it is over.
         with trio.move_on_after(_PROMPT_GRACE):  # noqa: ASYNC912 - the loop ends it
             escaped = False
-            while not (status := self._look_at_status()).at_rest:
+            while process.running and not (status := self._look_at_status()).at_rest:
                 if status.state == "waiting" and not escaped:
                     escaped = True
                     await process.write(keys.ESCAPE)
@@ -264,7 +253,9 @@ class Session:
             raise Unusable
 
     def _enter_gap(self) -> float:
-        version = tuple(int(n) for n in (self.status.version or "0").split(".") if n.isdigit())
+        version = tuple(
+            int(n) for n in (self._files.status.version or "0").split(".") if n.isdigit()
+        )
         return 0.0 if self.turn_count and version >= _ENTER_AT_ONCE_SINCE else _ENTER_GAP
 
     # -- the session's own task -------------------------------------------------------------------
@@ -281,8 +272,7 @@ class Session:
                     exit_grace=self.options.exit_grace,
                 ) as process:
                     self._process = process
-                    self._status_file = StatusFile(self.config_directory, process.pid)
-                    with self._notified(self._status_file):
+                    with self._files.attached(process.pid):
                         await self._attend(process)
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
@@ -311,58 +301,40 @@ class Session:
         # The last records and the last screen may still be on their way.
         with trio.move_on_after(_LAST_WORDS):
             await process.drained.wait()
-        self._feed(self._watcher.read())
-        while self._watcher.behind:
-            self._feed(self._watcher.read())
+        self._feed(self._files.read_last_records())
         if not self._started.is_set():
-            self._start_failure = self._startup_error("exited", "it ended before it was ready")
+            what = "it ended before it was ready"
+            self._start_failure = startup_error("exited", what, self.session_id, process)
         self.turns.fail(process.death("the turn cannot be finished"))
 
-    def _look_now(self) -> None:
-        self._wake.set()
-
-    @contextlib.contextmanager
-    def _notified(self, status_file: StatusFile) -> Generator[None, None, None]:
-        files = (self._watcher.path, status_file.path)
-        told = [self.notices.watch(file, self._look_now) for file in files]
-        self._intervals = _NOTIFIED_INTERVALS if all(told) else _POLLED_INTERVALS
-        try:
-            yield
-        finally:
-            for file in files:
-                self.notices.forget(file)
-
     async def _poll(self, process: PtyClaudeProcess) -> None:
+        watch = StartupWatch(self.session_id)
         while True:
-            self._wake = trio.Event()  # before the look, so that no notice falls between
+            self._files.begin_look()
+            if not self._started.is_set():
+                self._check_start(watch, process)
             try:
-                if key := self._tick(process):
+                if key := self._tick():
                     await process.write(key)
             except ProcessError:  # the terminal closed under us
                 self.stop()
             self._close_turn()
-            with trio.move_on_after(self._interval()):
-                await self._wake.wait()
-
-    def _interval(self) -> float:
-        if self._watcher.behind and not self._consumer_is_behind():
-            return 0
-        in_turn, at_rest = self._intervals
-        return in_turn if self.inbox is not None or not self._started.is_set() else at_rest
+            await self._files.wait_for_next_look(
+                active=self.inbox is not None or not self._started.is_set(),
+                reading=not self._consumer_is_behind(),
+            )
 
     def _consumer_is_behind(self) -> bool:
         # The file itself is the buffer: while nobody takes what was read, it is not read on.
         inbox = self.inbox
         return inbox is not None and not inbox.unwanted and len(inbox.events) >= _MOST_WAITING
 
-    def _tick(self, process: PtyClaudeProcess) -> bytes:
-        """Look at everything once; return the key to press, if any."""
+    def _tick(self) -> bytes:
+        """Look at both files once; return the key to press, if any."""
         now = trio.current_time()
         if not self._consumer_is_behind():
-            self._feed(self._watcher.read())
+            self._feed(self._files.read_records())
         self._look_at_status()
-        if not self._started.is_set():
-            self._check_start(process, now)
         command = self.turns.tick(now)
         if command is Command.PRESS_ENTER:
             self.turns.entered(now)
@@ -383,44 +355,18 @@ class Session:
                 self.inbox.put(events)
 
     def _look_at_status(self) -> Status:
-        if self._status_file is not None:
-            status = self._status_file.read()
-            # A process that was killed leaves its file behind, and its pid comes round again.
-            if status is None or (
-                not self._started.is_set() and status.session_id != self.session_id
-            ):
-                status = Status(version=self.status.version)
-            self.status = status
-            self.turns.observe(status, trio.current_time())
-        return self.status
+        status = self._files.read_status()
+        self.turns.observe(status, trio.current_time())
+        return status
 
-    def _check_start(self, process: PtyClaudeProcess, now: float) -> None:
-        if self.status.at_rest or (self.origin == "resumed" and self.status.state is not None):
+    def _check_start(self, watch: StartupWatch, process: PtyClaudeProcess) -> None:
+        status = self._look_at_status()
+        # One that resumes may be busy before it was ever seen idle.
+        ready = status.at_rest if self.origin == "fresh" else status.state is not None
+        if not ready:
+            self._start_failure = watch.failure(process, trio.current_time())
+        if ready or self._start_failure is not None:
             self._started.set()
-            return
-        quiet = now - process.last_output_at > _SCREEN_QUIET
-        if not quiet or now - self._screen_checked_at < _SCREEN_INTERVAL:
-            return
-        self._screen_checked_at = now
-        screen = screens.recognise(process.screen.render())
-        if screen is None:
-            return
-        if screen.kind == "login":
-            self._start_failure = AuthError(screen.advice, kind="auth")
-        else:
-            self._start_failure = self._startup_error(screen.kind, screen.advice)
-        self._started.set()
-
-    def _startup_error(self, kind: str, what: str) -> StartupError:
-        process = self._process
-        return StartupError(
-            f"the CLI did not reach its prompt: {what}",
-            kind=kind,
-            session_id=self.session_id,
-            exit_code=process.exit_code if process is not None else None,
-            signal=process.exit_signal if process is not None else None,
-            screen_tail=process.screen.tail() if process is not None else "",
-        )
 
     def _escape(self) -> bytes:
         self._escape_sent = True
@@ -432,18 +378,12 @@ class Session:
         if self._give_up_at is None:
             self._give_up_at = now + self.options.interrupt_grace
         # Only a turn that the CLI runs can be interrupted; before and after, Esc is just a key.
-        runs = self.turns.accepted and self.status.state in {"busy", "waiting"}
+        runs = self.turns.accepted and self._files.status.state in {"busy", "waiting"}
         if runs and not self._escape_sent:
             return self._escape()
         if now > self._give_up_at:
-            self.turns.fail(
-                SessionError(
-                    f"the CLI did not settle within {self.options.interrupt_grace:g} seconds of the "
-                    "interrupt; the conversation was closed",
-                    kind="not_settled",
-                    session_id=self.session_id,
-                )
-            )
+            grace = self.options.interrupt_grace
+            self.turns.fail(failures.not_settled(grace, self.session_id))
         return b""
 
     def _close_turn(self) -> None:
@@ -455,7 +395,7 @@ class Session:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = (*self.exchanges, lived)
         self.inbox = self.prompt = None
-        if outcome.reusable:
+        if outcome.reusable and self.alive:
             self.on_idle(self)
         else:
             self.stop()
@@ -463,26 +403,16 @@ class Session:
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
+        failure = self._defect or self._start_failure
         if not self._started.is_set():
-            self._start_failure = (
-                self._defect
-                or self._start_failure
-                or self._startup_error("exited", "it was stopped")
+            failure = failure or startup_error(
+                "exited", "it was stopped", self.session_id, self._process
             )
+            self._start_failure = failure
             self._started.set()
-        self.turns.fail(
-            self._defect
-            or self._start_failure
-            or SessionError(
-                "the conversation was closed during the turn",
-                kind="closed",
-                session_id=self.session_id,
-            )
-        )
-        self.on_idle = _ignore
+        self.turns.fail(failure or failures.closed(self.session_id))
         self._close_turn()
-        if self._status_file is not None:
-            self._status_file.remove(self.session_id)  # what a killed CLI could not do itself
+        self._files.tidy_up()
         self.on_end(self)
 
 
@@ -496,7 +426,3 @@ def _typed(conversation: Conversation) -> _Typed | None:
     text = conversation.prompt_text
     data = keys.typed(text) if text is not None else None
     return None if text is None or data is None else _Typed(text, data)
-
-
-def _ignore(_: Session) -> None:
-    """Do not take a session back that is over."""

@@ -73,8 +73,9 @@ class SessionError(BackendError):
     `kind` says why: ``dialog`` (the CLI asked something that nobody here can answer),
     ``not_accepted`` (the prompt was typed and the CLI showed no sign of it), ``altered`` (the CLI
     recorded another text than was sent), ``rejected`` (a hook or the CLI refused the prompt),
-    ``no_end`` (the CLI went idle without ending the turn) or ``not_loaded`` (a written history
-    was not taken up).
+    ``no_end`` (the CLI went idle without ending the turn), ``not_settled`` (it did not heed an
+    interrupt), ``closed`` (by the end of the backend) or ``not_loaded`` (a written history could
+    not be written, or was not taken up).
     """
 
 

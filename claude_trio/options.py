@@ -81,14 +81,22 @@ def _flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
         raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
 
 
+def _size(name: str, value: str) -> int:
+    """Return how many bytes a text takes in a program's arguments, environment or paths."""
+    if "\0" in value:
+        raise ValueError(f"{name} holds a NUL character; no program can be given one")
+    try:
+        return len(os.fsencode(value))
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"{name} cannot be encoded: {exc.reason}") from None
+
+
 def _argument(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, str):
         raise TypeError(f"{attribute.name} must be a str or None, not {value!r}")
-    if "\0" in value:
-        raise ValueError(f"{attribute.name} holds a NUL character; a program argument cannot")
-    size = len(value.encode("utf-8", "surrogateescape"))
+    size = _size(attribute.name, value)
     if size > _MAX_ARGUMENT:
         raise ValueError(
             f"{attribute.name} is {size} bytes long; a program argument holds {_MAX_ARGUMENT}"
@@ -116,17 +124,26 @@ def _environment(instance: object, attribute: attrs.Attribute[Any], value: Any) 
     for key, text in value.items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"env must map str to str, not {key!r} to {text!r}")
-        if not key or "=" in key or "\0" in key or "\0" in text:
+        if not key or "=" in key:
             raise ValueError(f"env holds {key!r}, which no environment can hold")
+        _size(f"env[{key!r}]", key + text)
 
 
-def _to_path(value: str | os.PathLike[str]) -> Path:
-    return Path(os.path.realpath(os.fspath(value)))
+def _path(name: str, value: object) -> str:
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{name} must be a path, not {value!r}")
+    _size(name, path)
+    return path
 
 
-def _to_optional_path(value: str | os.PathLike[str] | None) -> Path | None:
+def _to_cwd(value: str | os.PathLike[str]) -> Path:
+    return Path(os.path.realpath(_path("cwd", value)))
+
+
+def _to_cli_path(value: str | os.PathLike[str] | None) -> Path | None:
     # Not resolved: an installed `claude` is often a link, and its own name is part of it.
-    return None if value is None else Path(os.path.abspath(os.fspath(value)))  # noqa: PTH100
+    return None if value is None else Path(os.path.abspath(_path("cli_path", value)))  # noqa: PTH100
 
 
 def _to_dict(value: Mapping[str, str]) -> dict[str, str]:
@@ -167,8 +184,8 @@ class BackendOptions:
         TypeError: An argument has the wrong type; the message names it.
     """
 
-    cwd: Path = attrs.field(converter=_to_path, validator=_directory)
-    cli_path: Path | None = attrs.field(default=None, converter=_to_optional_path)
+    cwd: Path = attrs.field(converter=_to_cwd, validator=_directory)
+    cli_path: Path | None = attrs.field(default=None, converter=_to_cli_path)
     model: str | None = attrs.field(default=None, validator=_name)
     system_prompt: str | None = attrs.field(default=None, validator=_argument, repr=False)
     append_system_prompt: str | None = attrs.field(default=None, validator=_argument, repr=False)

@@ -233,7 +233,7 @@ async def test_a_panel_that_opened_after_the_turn_is_closed_with_one_escape(
     async with open_backend(options(world, fake)) as backend:
         first = await text_of(backend.complete(ask("one")))
         with trio.fail_after(60):
-            while backend._sessions[0].status.state != "waiting":
+            while backend._sessions[0]._files.status.state != "waiting":
                 await trio.sleep(0.01)
         assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
     assert 1 == len(fake.log("start"))

@@ -101,7 +101,9 @@ def test_any_text_is_typed_exactly_or_not_at_all(text: str) -> None:
 
 
 LONG = st.lists(
-    st.tuples(st.sampled_from(["x", "é", "漢", "🎉", "\n", "ab c", "q\u0323\u0301"]), st.integers(1, 900)),
+    st.tuples(
+        st.sampled_from(["x", "é", "漢", "🎉", "\n", "ab c", "q\u0323\u0301"]), st.integers(1, 900)
+    ),
     min_size=1,
     max_size=4,
 )
@@ -133,7 +135,7 @@ def test_the_limit_counts_utf_16_units(character: str) -> None:
 
 
 def test_a_text_of_many_line_breaks_is_looked_at_in_linear_time() -> None:
-    # At the square of the length this would take minutes.
+    # At the square of the length this would take half a minute.
     text = "a" + "\n" * 49_000 + "b"
     assert text == "".join(pieces_of(text))
 

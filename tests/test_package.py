@@ -92,7 +92,17 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
 #: Each module may import those that stand before it.
 ORDER = [
     *("errors", "events", "options", "_protocol", "_util", "_screen", "_sweep", "_notices"),
-    *("_pty", "_jsonl", "_inbox", "_session", "_turn", "_backend", "__init__"),
+    *(
+        "_pty",
+        "_jsonl",
+        "_files",
+        "_startup",
+        "_inbox",
+        "_session",
+        "_turn",
+        "_backend",
+        "__init__",
+    ),
 ]
 
 

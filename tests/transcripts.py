@@ -117,9 +117,7 @@ class Script:
             isApiErrorMessage=False,
         )
 
-    def error(
-        self, words: str, code: str, *, stop: str = "stop_sequence", **fields: Any
-    ) -> Raw:
+    def error(self, words: str, code: str, *, stop: str = "stop_sequence", **fields: Any) -> Raw:
         return self.answer(
             text(words),
             stop=stop,

@@ -158,5 +158,40 @@ def unanswered(asked: str) -> SessionError:
     )
 
 
+def no_prompt(session_id: str) -> SessionError:
+    """Return the error for a CLI that got ready and then took no prompt."""
+    return SessionError(
+        "the CLI was ready for a prompt and then was not; the conversation was closed",
+        kind="dialog",
+        session_id=session_id,
+    )
+
+
+def not_settled(grace: float, session_id: str) -> SessionError:
+    """Return the error for an interrupt that the CLI did not heed."""
+    return SessionError(
+        f"the CLI did not settle within {grace:g} seconds of the interrupt; the conversation was "
+        "closed",
+        kind="not_settled",
+        session_id=session_id,
+    )
+
+
+def closed(session_id: str) -> SessionError:
+    """Return the error for a turn whose conversation was closed under it."""
+    return SessionError(
+        "the conversation was closed during the turn", kind="closed", session_id=session_id
+    )
+
+
+def not_written(path: object, reason: OSError, session_id: str) -> SessionError:
+    """Return the error for a history that could not be written."""
+    return SessionError(
+        f"cannot write the history of the conversation to {path}: {reason}",
+        kind="not_loaded",
+        session_id=session_id,
+    )
+
+
 def _excerpt(text: str) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")

@@ -79,15 +79,15 @@ def parse_messages(messages: object) -> Conversation:
         raise ValueError("messages must end with a message whose role is 'user'")
     if said[0].role != "user":
         raise ValueError("messages[0] must have the role 'user'; nothing comes before it")
+    if _is_tool_result(said[0]):
+        raise ValueError("messages[0] holds a tool_result; nothing before it asked for a tool")
     exchanges: list[Exchange] = []
     for message in said[:-1]:
         if message.role == "user" and not _is_tool_result(message):
             exchanges.append(Exchange(message.blocks))
-        elif exchanges:
+        else:
             last = exchanges[-1]
             exchanges[-1] = attrs.evolve(last, reply=(*last.reply, message))
-        else:
-            raise ValueError("messages[0] holds a tool_result; nothing before it asked for a tool")
     return Conversation(tuple(exchanges), said[-1].blocks, said)
 
 
@@ -118,14 +118,14 @@ def _block(block: object, where: str) -> Block:
         raise TypeError(f"{where}.text must be a string, not {block.get('text')!r}")
     plain = {str(key): value for key, value in block.items() if key != "cache_control"}
     try:
-        json.dumps(plain)
+        json.dumps(plain, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as exc:
         raise TypeError(f"{where} cannot be written as JSON: {exc}") from None
     return plain
 
 
 def _counts(block: Block) -> bool:
-    return bool(block["type"] != "text" or block["text"].strip())
+    return bool(block["type"] != "text" or normalized(block["text"]))
 
 
 def _is_tool_result(message: Said) -> bool:
@@ -203,7 +203,13 @@ def _texts(said: Sequence[Said]) -> list[str]:
 
 
 def _pick(said: Sequence[Said], kinds: tuple[str, ...]) -> list[Block]:
-    picked = [_canonical(b) for message in said for b in message.blocks if b["type"] in kinds]
+    picked = [
+        _canonical(block)
+        for message in said
+        for block in message.blocks
+        # What a user says beside a tool's result counts as well.
+        if block["type"] in kinds or (message.role == "user" and "tool_result" in kinds)
+    ]
     # Tools end in any order, and a caller may group their results as the API does.
     return sorted(picked, key=lambda block: json.dumps(block, sort_keys=True))
 

@@ -129,5 +129,5 @@ def _clean(block: Block) -> Block | None:
     if block["type"] == "text":
         # A lone surrogate cannot be sent; the API would be given U+FFFD for it anyway.
         text = str(block["text"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return {**block, "text": text} if text.strip() else None
+        return {**block, "text": text} if normalized(text) else None
     return block

@@ -1,0 +1,127 @@
+"""The files by which a CLI tells what it does, and when to look at them.
+
+A session looks at its transcript and its status file each time it wakes up. It wakes up at once when
+a notice comes, and otherwise after an interval: short where there are no notices, long where the
+interval only has to let time-outs be noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from ._jsonl import JsonlWatcher, StatusFile, create_transcript
+from ._notices import FileNotices
+from ._protocol.records import Record
+from ._protocol.status import Status
+from ._protocol.transcript import project_key
+
+# Seconds between two looks: while something is expected, and at rest.
+_NOTIFIED_INTERVALS: Final = (0.1, 5.0)
+_POLLED_INTERVALS: Final = (0.01, 0.5)
+
+
+class SessionFiles:
+    """The transcript and the status file of one conversation.
+
+    Args:
+        config_directory: Where the CLI keeps its sessions.
+        cwd: The directory that it works in, links resolved.
+        session_id: The conversation.
+        notices: Tells when a file was written.
+    """
+
+    def __init__(
+        self, config_directory: Path, cwd: Path, session_id: str, notices: FileNotices
+    ) -> None:
+        key = project_key(str(cwd))
+        self.transcript: Path = config_directory / "projects" / key / f"{session_id}.jsonl"
+        self.status = Status()
+        self._config_directory = config_directory
+        self._session_id = session_id
+        self._notices = notices
+        self._watcher = JsonlWatcher(self.transcript)
+        self._status_file: StatusFile | None = None
+        self._believed = False
+        self._intervals = _POLLED_INTERVALS
+        self._wake = trio.Event()
+
+    def begin_with(self, history: bytes) -> None:
+        """Write the transcript that the CLI is to take up; what it adds is what will be read.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        create_transcript(self.transcript, history)
+        self._watcher = JsonlWatcher(self.transcript, offset=len(history))
+
+    @contextlib.contextmanager
+    def attached(self, pid: int) -> Generator[None, None, None]:
+        """Follow the files of a process for the length of a block, and tidy up behind it.
+
+        Args:
+            pid: The process.
+        """
+        status_file = self._status_file = StatusFile(self._config_directory, pid)
+        files = (self.transcript, status_file.path)
+        told = [self._notices.watch(file, self.look_now) for file in files]
+        self._intervals = _NOTIFIED_INTERVALS if all(told) else _POLLED_INTERVALS
+        try:
+            yield
+        finally:
+            for file in files:
+                self._notices.forget(file)
+
+    def tidy_up(self) -> None:
+        """Remove the status file of a process that has ended and could not do it itself."""
+        if self._status_file is not None:
+            self._status_file.remove(self._session_id)
+
+    def read_records(self) -> list[Record]:
+        """Return the records that are new in the transcript, up to a bound."""
+        return self._watcher.read()
+
+    def read_last_records(self) -> list[Record]:
+        """Return all records that are new, of a process that writes no more."""
+        records = self._watcher.read()
+        while self._watcher.behind:
+            records += self._watcher.read()
+        return records
+
+    def read_status(self) -> Status:
+        """Return what the status file says now; an empty status while it says nothing."""
+        status = self._status_file.read() if self._status_file is not None else None
+        if status is not None and status.session_id == self._session_id:
+            self._believed = True
+        # A process that was killed leaves its file behind, and its pid comes round again. Once the
+        # file was known for the own one, another id in it means another conversation of the same
+        # process.
+        if status is None or not self._believed:
+            status = Status(version=self.status.version)
+        self.status = status
+        return status
+
+    def look_now(self) -> None:
+        """End the waiting for the next look."""
+        self._wake.set()
+
+    def begin_look(self) -> None:
+        """Say that a look begins: a notice from now on is for the next one."""
+        self._wake = trio.Event()
+
+    async def wait_for_next_look(self, *, active: bool, reading: bool) -> None:
+        """Wait until it is time to look again. Cancelling ends the waiting only.
+
+        Args:
+            active: Whether something is expected to happen.
+            reading: Whether the next look will read the transcript.
+        """
+        interval = self._intervals[0 if active else 1]
+        if reading and self._watcher.behind:
+            interval = 0.0
+        with trio.move_on_after(interval):
+            await self._wake.wait()

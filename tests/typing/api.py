@@ -1,0 +1,155 @@
+"""The public API as a program would use it: never run, checked by the type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, assert_type
+
+import claude_trio
+from claude_trio import (
+    AssistantMessage,
+    BackendError,
+    BackendOptions,
+    ClaudeCodeBackend,
+    ContentBlock,
+    Event,
+    JsonlWatcher,
+    MessageParseError,
+    ProcessError,
+    PtyClaudeProcess,
+    RateLimitError,
+    Record,
+    ResultMessage,
+    SessionInfo,
+    SystemMessage,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+    TurnManager,
+    TurnTimeout,
+    UnknownBlock,
+    Usage,
+    UserMessage,
+    normalize,
+    open_backend,
+    open_pty_process,
+    parse_record,
+)
+
+
+def options() -> None:
+    made = BackendOptions(
+        cwd=".",
+        cli_path=Path("/usr/bin/claude"),
+        model="opus",
+        permission_mode="acceptEdits",
+        env={"A": "b"},
+        turn_timeout=5,
+    )
+    assert_type(made, BackendOptions)
+    assert_type(made.cwd, Path)
+    assert_type(made.cli_path, Path | None)
+    assert_type(made.env, Mapping[str, str])
+    assert_type(made.turn_timeout, float | None)
+    BackendOptions(cwd=".", permission_mode="yolo")  # type: ignore[arg-type]  # no such mode
+    BackendOptions(".")  # type: ignore[call-arg]  # by keyword only
+
+
+async def conversation() -> None:
+    async with open_backend(BackendOptions(cwd=".")) as backend:
+        assert_type(backend, ClaudeCodeBackend)
+        turn = backend.complete([{"role": "user", "content": "hi"}])
+        assert_type(turn, Turn)
+        async for event in turn:
+            assert_type(event, Event)
+            handle(event)
+        async with backend.complete([{"role": "user", "content": "hi"}]) as turn:
+            assert_type(turn, Turn)
+            assert_type(await turn.receive(), Event)
+            assert_type(await turn.get_final_text(), str)
+            assert_type(turn.result, ResultMessage | None)
+            assert_type(turn.session, SessionInfo | None)
+            if turn.session is not None:
+                assert_type(turn.session.pid, int | None)
+                assert_type(turn.session.transcript, Path)
+
+
+def handle(event: Event) -> str | None:
+    match event:
+        case AssistantMessage():
+            assert_type(event.content, tuple[ContentBlock, ...])
+            assert_type(event.usage, Usage)
+            assert_type(event.to_dict(), dict[str, Any])
+            return "".join(shown(block) for block in event.content)
+        case UserMessage(origin="tool"):
+            return None
+        case UserMessage() | SystemMessage():
+            assert_type(event.raw, Mapping[str, Any])
+            return event.uuid
+        case ResultMessage(is_error=failed):
+            assert_type(failed, bool)
+            assert_type(event.usage + Usage(), Usage)
+            return event.result
+
+
+def shown(block: ContentBlock) -> str:
+    match block:
+        case TextBlock(text):
+            return text
+        case ThinkingBlock(thinking):
+            return thinking
+        case ToolUseBlock(tool_id, name, arguments):
+            assert_type(arguments, Mapping[str, Any])
+            return tool_id + name
+        case ToolResultBlock(content=content):
+            return content if isinstance(content, str) else str(len(content))
+        case UnknownBlock(type=kind):
+            return kind
+
+
+def handle_timeout(error: TimeoutError) -> None: ...
+
+
+async def errors(turn: Turn) -> None:  # noqa: ASYNC910 - only its types count
+    try:
+        await turn.receive()
+    except RateLimitError as error:
+        assert_type(error.resets_at, float | None)
+    except ProcessError as error:
+        assert_type(error.exit_code, int | None)
+        assert_type(error.screen_tail, str)
+    except TurnTimeout as error:
+        assert_type(error.partial, tuple[Event, ...])
+        handle_timeout(error)
+    except MessageParseError as error:
+        assert_type(error.line, bytes)
+    except BackendError as error:
+        assert_type(error.kind, str)
+        assert_type(error.result, ResultMessage | None)
+
+
+def parse_error(error: MessageParseError) -> None: ...
+
+
+async def lower_layers() -> None:
+    async with open_pty_process(["claude"], cwd=Path(), env={}) as process:
+        assert_type(process, PtyClaudeProcess)
+        assert_type(process.pid, int)
+        await process.write(b"\r")
+    watcher = JsonlWatcher("t.jsonl", offset=5, on_parse_error=parse_error)
+    assert_type(watcher.read(), list[Record])
+    turns = TurnManager()
+    async for record in watcher:
+        assert_type(record, Record)
+        assert_type(turns.feed(record, 0.0), list[Event])
+        assert_type(normalize(record, parent_tool_use_id="t"), Event | None)
+    assert_type(turns.events, tuple[Event, ...])
+    assert_type(parse_record(b"{}"), Record)
+
+
+def names_are_exported() -> None:
+    assert_type(claude_trio.Usage(1, 2).input_tokens, int)
+    TextBlock("a").text = "b"  # type: ignore[misc]  # events are values

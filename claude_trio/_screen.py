@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import re
 from typing import Final
 
 import pyte
 
+_SEQUENCE: Final = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|.)?", re.DOTALL)
 # Enough for several full repaints of a large screen; the newest is what counts.
 _KEPT_BYTES: Final = 65_536
 
@@ -39,13 +41,15 @@ class Screen:
         """Return the lines on the screen, without blanks at their ends and blank lines around."""
         screen = pyte.Screen(*self._size)
         stream = pyte.ByteStream(screen)
-        for data in self._chunks:
+        # Cut before each escape sequence: pyte raises at some that it does not know, and then only
+        # that one is left out.
+        first, *sequences = b"".join(self._chunks).split(b"\x1b")
+        for data in (first, *(b"\x1b" + sequence for sequence in sequences)):
             try:
                 stream.feed(data)
-            except Exception:  # noqa: BLE001 - pyte raises at sequences it does not
-                # know; what it has drawn is still the best there is, and no error may come of it.
+            except Exception:  # noqa: BLE001 - whatever it is, the rest can still be drawn
                 stream = pyte.ByteStream(screen)
-                continue
+                stream.feed(_SEQUENCE.sub(b"", data))
         lines = [line.rstrip() for line in screen.display]
         return "\n".join(lines).strip("\n")
 

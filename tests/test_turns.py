@@ -860,7 +860,7 @@ def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> No
     running.feed(script.answer(tool_use("t1"), stop="tool_use"))
     running.status("waiting", "permission prompt")
     assert "permission prompt" == running.turns.dialog
-    assert [Command.DISMISS] == running.wait(60)
+    assert [Command.DISMISS] == running.wait(9)
     running.turns.interrupt_sent()
     running.feed(
         script.tool_result("t1", "The user doesn't want to proceed", is_error=True),
@@ -873,6 +873,23 @@ def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> No
         running.outcome.reusable,
     )
     assert "permission prompt" in error.message
+
+
+def test_a_dialog_that_stays_in_spite_of_the_escape_ends_the_turn(running: Drive) -> None:
+    running.status("waiting", "permission prompt")
+    assert [Command.DISMISS] == running.wait(60)
+    error = error_of(running)
+    assert ("dialog", False) == (error.kind, running.outcome.reusable)
+
+
+def test_a_second_dialog_is_dismissed_too(running: Drive) -> None:
+    for asked in ("permission prompt", "input needed"):
+        running.status("waiting", asked)
+        assert [Command.DISMISS] == running.wait(5)
+        running.status("busy")
+        running.wait(0.5)
+    running.feed(running.script.interrupt_mark())
+    assert "input needed" in error_of(running).message
 
 
 def test_a_dialog_behind_a_mid_turn_error_is_dismissed(running: Drive) -> None:

@@ -47,6 +47,7 @@ _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is 
 _SETTLE: Final = 1.5  # seconds at rest without a record until a turn is believed to be over
 _LOAD_SETTLE: Final = 10.0  # seconds at rest until a resumed CLI is believed not to answer
 _DIALOG_SETTLE: Final = 0.5  # a permission hook makes the status flash ``waiting`` for 0.4 s
+_DIALOG_GRACE: Final = 10.0  # seconds until a dialog that was dismissed is believed to stay
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
 _MOST_ASIDE: Final = 256
@@ -147,7 +148,9 @@ class _Turn:
     enters: int = 1
     acknowledged: bool = False
     interrupt_sent: bool = False
+    #: What the last dialog asked for that was dismissed, and when.
     refused: str | None = None
+    refused_at: float = 0.0
     status_moved: bool = False
     duration_ms: int | None = None
     error: Record | None = None
@@ -370,9 +373,7 @@ class TurnManager:
             if resting and quiet > _ERROR_SETTLE:
                 self._fail_by(error)
         elif self.dialog is not None:
-            if self._turn.refused is None and now - self._status_at > _DIALOG_SETTLE:
-                self._turn.refused = self.dialog
-                return Command.DISMISS
+            return self._tick_dialog(self.dialog, now)
         elif not self._turn.status_moved:
             # A CLI that was started on a written history should have begun to answer it.
             if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
@@ -389,6 +390,16 @@ class TurnManager:
                 self._end("interrupted", restored=not spoken)
             else:
                 self._end("failed", error=failures.no_end(), reusable=False)
+        return None
+
+    def _tick_dialog(self, asked: str, now: float) -> Command | None:
+        turn = self._turn
+        if turn.refused is None or self._status_at > turn.refused_at:
+            if now - self._status_at > _DIALOG_SETTLE:
+                turn.refused, turn.refused_at = asked, now
+                return Command.DISMISS
+        elif now - turn.refused_at > _DIALOG_GRACE:
+            self._end("failed", error=failures.unanswered(asked), reusable=False)
         return None
 
     def _final_error(self) -> Record | None:

@@ -148,8 +148,8 @@ class PtyClaudeProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it has not been seen to end."""
-        return self._wait_status is None
+        """Whether it runs now."""
+        return not self._reap()
 
     async def drain(self) -> None:
         """Read the terminal until it ends, keeping the last screen.

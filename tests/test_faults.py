@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Callable
@@ -395,6 +396,95 @@ async def test_a_cli_deaf_to_sigterm_is_killed_with_what_it_started(
     assert [{"pid": turn.session.pid, "event": "signal", "number": 15}] == fake.log("signal")
     assert [] == fake.log("exit")
     assert [] == [*(world.config_dir / "sessions").iterdir()]
+
+
+async def test_a_turn_is_a_channel_that_ends_once_and_can_be_closed_twice(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    gate = world.root / "gate"
+    fake.turn(Gate(gate), Echo())
+    async with open_backend(options(world, fake)) as backend:
+        turn = backend.complete(ask("hello"))
+        assert "<Turn not begun>" == repr(turn)
+        assert (None, None) == (turn.session, turn.result)
+        with trio.fail_after(60):
+            with trio.testing.assert_checkpoints():
+                await turn.receive()
+            assert "<Turn running>" == repr(turn)
+            gate.touch()
+            await text_of(turn)
+        assert "<Turn over>" == repr(turn)
+        with pytest.raises(trio.EndOfChannel), trio.testing.assert_checkpoints():
+            await turn.receive()
+        for _ in range(2):
+            with trio.testing.assert_checkpoints():
+                await turn.aclose()
+        assert "<Turn closed>" == repr(turn)
+        with pytest.raises(trio.ClosedResourceError):
+            await turn.receive()
+        assert "1 sessions" in repr(backend)
+    assert "closed" in repr(backend)
+
+
+async def test_a_turn_that_was_never_read_never_began(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        await backend.complete(ask("hello")).aclose()
+        with pytest.raises(TypeError, match="Turn has no public constructor"):
+            Turn(None, None, None)  # type: ignore[arg-type]
+    assert [] == fake.log()
+
+
+async def test_the_final_message_has_all_its_blocks(world: World, make_fake: Fake) -> None:
+    fake = make_fake()
+    call = tool_use("Bash", {"command": "x"}, id="toolu_1")
+    fake.turn(
+        Answer("first", call, stop_reason="tool_use", message_id="m1"),
+        Result("toolu_1", "done"),
+        Answer("one", "two", message_id="m2"),
+    )
+    fake.turn()
+    async with open_backend(options(world, fake)) as backend:
+        with trio.fail_after(60):
+            message = await backend.complete(ask("hello")).get_final_message()
+            assert ("m2", "onetwo") == (message.message_id, message.text)
+            assert 2 == len(message.content)
+            silent = backend.complete(ask("say nothing"))
+            with pytest.raises(ValueError, match="no message left"):
+                await silent.get_final_message()
+
+
+async def test_a_turn_that_another_one_waits_for_may_be_dropped(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Answer("so far"), Hang())
+    async with open_backend(options(world, fake)) as backend:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            with trio.fail_after(60):
+                async for event in backend.complete(ask("write a novel")):
+                    if isinstance(event, AssistantMessage):
+                        break
+        history = ("write a novel", "so far")
+        assert await text_of(backend.complete(ask("stop", history))) == "echo: stop"
+    assert 1 == len(fake.log("start"))
+
+
+async def test_a_process_that_died_while_it_was_idle_is_not_asked(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        first = await text_of(backend.complete(ask("one")))
+        (session,) = backend._sessions
+        assert session._process is not None
+        session._process.send_signal(signal.SIGKILL)
+        # Without a checkpoint: it is dead, and nobody has had the time to notice.
+        os.waitid(os.P_PID, session._process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
+        assert await text_of(backend.complete(ask("two", ("one", first)))) == "echo: two"
+    assert 2 == len(fake.log("start"))
 
 
 async def test_two_readers_of_one_turn_are_told(world: World, make_fake: Fake) -> None:

@@ -109,6 +109,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             raise
         finally:
             self._busy = False
+        if self._closed:
+            raise trio.ClosedResourceError("this turn was closed while it was read")
         return self._take(inbox)
 
     async def _wait(self) -> Inbox:

@@ -427,6 +427,26 @@ async def test_a_turn_is_a_channel_that_ends_once_and_can_be_closed_twice(
     assert "closed" in repr(backend)
 
 
+async def test_a_reader_is_told_that_another_task_closed_the_turn(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Hang())
+    async with open_backend(options(world, fake)) as backend:
+        turn = backend.complete(ask("write a novel"))
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await turn.receive()
+
+        with trio.fail_after(60):
+            await turn.receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await turn.aclose()
+
+
 async def test_a_turn_that_was_never_read_never_began(world: World, make_fake: Fake) -> None:
     fake = make_fake()
     async with open_backend(options(world, fake)) as backend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import trio
+
+from claude_trio.testing import LoopbackApi, World
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 #: What each example must have printed.
@@ -35,6 +38,34 @@ EXPECTED: Mapping[str, str] = {
     ),
 }
 HELPERS = {"common.py"}
+README = EXAMPLES.parent / "README.md"
+
+
+@pytest.mark.real_cli
+async def test_the_example_of_the_readme_runs_as_it_stands(
+    real_cli: Path, world: World, api: LoopbackApi, tmp_path: Path
+) -> None:
+    """It takes the `claude` on the path; here that one is the real CLI, led to the loopback API."""
+    code = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    settings = world.env(api.base_url)
+    exports = "".join(f"export {name}={shlex.quote(text)}\n" for name, text in settings.items())
+    claude = tmp_path / "claude"
+    claude.write_text(f'#!/bin/sh\n{exports}exec {shlex.quote(str(real_cli))} "$@"\n')
+    claude.chmod(0o755)
+    api.reply("Hi from the README.")
+    with trio.fail_after(120):
+        done = await trio.run_process(
+            [sys.executable, "-c", code],
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd=world.cwd,
+            env={**settings, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        )
+    printed = done.stdout.decode()
+    assert 0 == done.returncode, printed
+    assert "TextBlock(text='Hi from the README.')" in printed
+    assert printed.rstrip().split("\n")[-1].startswith("ResultMessage(")
 
 
 def test_every_example_is_run() -> None:

@@ -268,6 +268,31 @@ async def test_a_typed_text_arrives_exactly_first_and_warm(
     assert [("user", prompt), ("assistant", "ok"), ("user", prompt)] == said(api.conversations[1])
 
 
+async def test_a_prompt_of_several_blocks_and_an_image_arrives_as_it_is(
+    options: Options, api: LoopbackApi
+) -> None:
+    picture = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
+    }
+    api.reply("A dot.")
+    async with open_backend(options()) as backend:
+        prompt = [text("What is"), picture, text("on it?")]
+        assert await final_text(backend.complete([user(prompt)])) == "A dot."
+    (request,) = api.conversations
+    arrived = [
+        {key: value for key, value in block.items() if key != "cache_control"}
+        for message in request.messages
+        if message["role"] == "user"
+        for block in message["content"]
+        if not block.get("text", "").lstrip().startswith("<system-reminder>")
+    ]
+    assert prompt == arrived
+
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
 async def cancel_when(turn: Turn, ready: Callable[[], Any]) -> None:
     """Read a turn, and cancel the reading once something is ready."""
     with trio.fail_after(60):

@@ -74,8 +74,6 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 
     async def _begin(self, conversation: Conversation) -> tuple[Session, Inbox]:
         """Send the conversation's prompt to the process that is to answer it."""
-        if self._closed:
-            raise trio.ClosedResourceError("this backend has been closed")
         await self._wait_for_unwanted(conversation)
         session = self._take_idle(conversation.exchanges)
         if session is not None:
@@ -85,6 +83,8 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
                 # It cannot be typed exactly, or a dialog is in the way: a written transcript takes
                 # anything, and makes this process superfluous.
                 session.stop()
+        if self._closed:
+            raise trio.ClosedResourceError("this backend has been closed")
         session = Session(
             self.options,
             self._program,
@@ -98,8 +98,9 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         self._sessions.append(session)
         return session, await session.start(self._nursery, conversation)
 
-    async def _wait_for_unwanted(self, conversation: Conversation) -> None:  # noqa: ASYNC910
+    async def _wait_for_unwanted(self, conversation: Conversation) -> None:
         """Let turns settle that were dropped by their consumer and that this one may continue."""
+        await trio.lowlevel.checkpoint()
         for session in tuple(self._sessions):
             inbox = session.inbox
             if inbox is None or not inbox.unwanted or session.prompt is None:

@@ -85,6 +85,11 @@ class SessionFiles:
         """Return the records that are new in the transcript, up to a bound."""
         return self._watcher.read()
 
+    @property
+    def behind(self) -> bool:
+        """Whether `read_records` stopped at its bound, before the end of the transcript."""
+        return self._watcher.behind
+
     def read_last_records(self) -> list[Record]:
         """Return all records that are new, of a process that writes no more."""
         records = self._watcher.read()
@@ -121,7 +126,7 @@ class SessionFiles:
             reading: Whether the next look will read the transcript.
         """
         interval = self._intervals[0 if active else 1]
-        if reading and self._watcher.behind:
+        if reading and self.behind:
             interval = 0.0
         with trio.move_on_after(interval):
             await self._wake.wait()

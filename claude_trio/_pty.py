@@ -117,7 +117,12 @@ class PtyClaudeProcess:
             raise ProcessError(reason, kind="not_started") from None
         # trio is to own the one descriptor of the terminal; ptyprocess would close and kill on its
         # own when it is collected, blocking the event loop. The copy is not inherited by children.
-        terminal = os.dup(child.fd)
+        try:
+            terminal = os.dup(child.fd)
+        except OSError as exc:  # no descriptor left
+            child.close(force=True)
+            reason = f"cannot use the terminal of {argv[0]}: {exc}"
+            raise ProcessError(reason, kind="not_started") from exc
         child.fileobj.close()
         child.fd, child.closed = -1, True
         return cls(

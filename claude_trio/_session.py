@@ -335,7 +335,9 @@ class Session:
         if not self._consumer_is_behind():
             self._feed(self._files.read_records())
         self._look_at_status()
-        command = self.turns.tick(now)
+        # Silence means nothing while there are records that were not read.
+        unread = self._consumer_is_behind() or self._files.behind
+        command = None if unread else self.turns.tick(now)
         if command is Command.PRESS_ENTER:
             self.turns.entered(now)
             return keys.ENTER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -164,6 +165,17 @@ async def test_a_program_that_the_system_cannot_run_is_an_error_and_no_zombie(
 async def test_a_directory_that_is_not_there_is_an_error_and_no_zombie(tmp_path: Path) -> None:
     with pytest.raises(ProcessError, match="cannot start"):
         PtyClaudeProcess.spawn(python(WAIT), cwd=tmp_path / "gone", env=ENV)
+
+
+async def test_without_a_descriptor_for_the_terminal_nothing_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", exhausted)
+    with pytest.raises(ProcessError, match="Too many open files"):
+        PtyClaudeProcess.spawn(python(WAIT), cwd=tmp_path, env=ENV)
 
 
 async def test_the_body_is_not_wrapped_in_a_group(tmp_path: Path) -> None:

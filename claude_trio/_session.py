@@ -212,7 +212,8 @@ class Session:
         self._scope.cancel()
 
     def _open_inbox(self, conversation: Conversation) -> Inbox:
-        self.exchanges = conversation.exchanges
+        if not self.turn_count:  # later on, what was lived through says more than what is told
+            self.exchanges = conversation.exchanges
         self.prompt = Exchange(conversation.prompt)
         self.inbox = Inbox()
         self.turn_count += 1

@@ -475,6 +475,28 @@ async def test_the_final_message_has_all_its_blocks(world: World, make_fake: Fak
                 await silent.get_final_message()
 
 
+async def test_a_reply_may_be_spelled_differently_from_one_call_to_the_next(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    call = tool_use("Bash", {"command": "x"}, id="toolu_1")
+    fake.turn(
+        Answer("Let me look.", call, stop_reason="tool_use"), Result("toolu_1", "42"), Answer("42.")
+    )
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}
+    in_full = [
+        {"role": "assistant", "content": [{"type": "text", "text": "Let me look."}, call]},
+        {"role": "user", "content": [result]},
+        {"role": "assistant", "content": "42."},
+    ]
+    async with open_backend(options(world, fake)) as backend:
+        await text_of(backend.complete(ask("what?")))
+        assert await text_of(backend.complete(ask("and?", ("what?", "42.")))) == "echo: and?"
+        messages = [*ask("what?"), *in_full, *ask("so?", ("and?", "echo: and?"))]
+        assert await text_of(backend.complete(messages)) == "echo: so?"
+    assert 1 == len(fake.log("start"))
+
+
 async def test_a_turn_that_another_one_waits_for_may_be_dropped(
     world: World, make_fake: Fake
 ) -> None:

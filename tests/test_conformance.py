@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -172,7 +173,13 @@ async def test_the_stand_in_has_the_status_file_and_the_exit_code_of_the_real_on
             (session,) = backend._sessions
             assert session._process is not None
             path = world.config_dir / "sessions" / f"{session._process.pid}.json"
-            status = json.loads(path.read_text())
+            # It may lag behind the record that ends a turn, and may be half written.
+            status: dict[str, Any] = {}
+            with trio.fail_after(60):
+                while status.get("status") != "idle":
+                    await trio.sleep(0.01)
+                    with contextlib.suppress(ValueError):
+                        status = json.loads(path.read_text())
             os.kill(session._process.pid, signal.SIGTERM)
             with trio.fail_after(60):
                 await session._process.wait()

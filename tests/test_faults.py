@@ -492,7 +492,7 @@ async def test_a_reply_may_be_spelled_differently_from_one_call_to_the_next(
     async with open_backend(options(world, fake)) as backend:
         await text_of(backend.complete(ask("what?")))
         assert await text_of(backend.complete(ask("and?", ("what?", "42.")))) == "echo: and?"
-        messages = [*ask("what?"), *in_full, *ask("so?", ("and?", "echo: and?"))]
+        messages: list[Any] = [*ask("what?"), *in_full, *ask("so?", ("and?", "echo: and?"))]
         assert await text_of(backend.complete(messages)) == "echo: so?"
     assert 1 == len(fake.log("start"))
 

@@ -8,7 +8,7 @@ interval only has to let time-outs be noticed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,9 @@ from ._notices import FileNotices
 from ._protocol.records import Record
 from ._protocol.status import Status
 from ._protocol.transcript import project_key
+from ._subagents import SubagentFiles
+from .errors import MessageParseError
+from .options import log_unreadable
 
 # Seconds between two looks: while something is expected, and at rest.
 _NOTIFIED_INTERVALS: Final = (0.1, 5.0)
@@ -33,10 +36,16 @@ class SessionFiles:
         cwd: The directory that it works in, links resolved.
         session_id: The conversation.
         notices: Tells when a file was written.
+        on_parse_error: Called for each line of a transcript that is no record.
     """
 
     def __init__(
-        self, config_directory: Path, cwd: Path, session_id: str, notices: FileNotices
+        self,
+        config_directory: Path,
+        cwd: Path,
+        session_id: str,
+        notices: FileNotices,
+        on_parse_error: Callable[[MessageParseError], None] = log_unreadable,
     ) -> None:
         key = project_key(str(cwd))
         self.transcript: Path = config_directory / "projects" / key / f"{session_id}.jsonl"
@@ -44,7 +53,9 @@ class SessionFiles:
         self._config_directory = config_directory
         self._session_id = session_id
         self._notices = notices
-        self._watcher = JsonlWatcher(self.transcript)
+        self._on_parse_error = on_parse_error
+        self._watcher = JsonlWatcher(self.transcript, on_parse_error=on_parse_error)
+        self._subagents = SubagentFiles(self.transcript, on_parse_error)
         self._status_file: StatusFile | None = None
         self._believed = False
         self._intervals = _POLLED_INTERVALS
@@ -57,7 +68,23 @@ class SessionFiles:
             OSError: It could not be written.
         """
         create_transcript(self.transcript, history)
-        self._watcher = JsonlWatcher(self.transcript, offset=len(history))
+        self._watcher = JsonlWatcher(
+            self.transcript, offset=len(history), on_parse_error=self._on_parse_error
+        )
+
+    def follow(self, session_id: str) -> None:
+        """Go on with another conversation of the same process, which it has just begun.
+
+        Args:
+            session_id: The new conversation.
+        """
+        self._notices.forget(self.transcript)
+        self._session_id = session_id
+        self.transcript = self.transcript.with_name(f"{session_id}.jsonl")
+        self._watcher = JsonlWatcher(self.transcript, on_parse_error=self._on_parse_error)
+        self._subagents = SubagentFiles(self.transcript, self._on_parse_error)
+        if not self._notices.watch(self.transcript, self.look_now):
+            self._intervals = _POLLED_INTERVALS
 
     @contextlib.contextmanager
     def attached(self, pid: int) -> Generator[None, None, None]:
@@ -67,13 +94,14 @@ class SessionFiles:
             pid: The process.
         """
         status_file = self._status_file = StatusFile(self._config_directory, pid)
-        files = (self.transcript, status_file.path)
-        told = [self._notices.watch(file, self.look_now) for file in files]
+        told = [
+            self._notices.watch(file, self.look_now) for file in (self.transcript, status_file.path)
+        ]
         self._intervals = _NOTIFIED_INTERVALS if all(told) else _POLLED_INTERVALS
         try:
             yield
         finally:
-            for file in files:
+            for file in (self.transcript, status_file.path):
                 self._notices.forget(file)
 
     def tidy_up(self) -> None:
@@ -84,6 +112,10 @@ class SessionFiles:
     def read_records(self) -> list[Record]:
         """Return the records that are new in the transcript, up to a bound."""
         return self._watcher.read()
+
+    def read_subagents(self) -> list[tuple[Record, str]]:
+        """Return the new records of subagents, each with the tool call that started its subagent."""
+        return self._subagents.read()
 
     @property
     def behind(self) -> bool:

@@ -7,6 +7,7 @@ dropped is collected, and its finaliser can say so here.
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Iterable
 
 import attrs
@@ -24,6 +25,12 @@ class Inbox:
     outcome: Outcome | None = None
     #: Nobody will read it: the turn is to be interrupted.
     unwanted: bool = False
+    #: The turn is to be interrupted, and will be read to its end.
+    interrupted: bool = False
+    #: Cancelled when the CLI gives no sign of life; whoever waits puts a new one here.
+    watchdog: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    #: Seconds of silence that the watchdog allows.
+    patience: float = math.inf
     finished: trio.Event = attrs.field(factory=trio.Event)
     _arrived: trio.Event = attrs.field(factory=trio.Event)
 
@@ -32,6 +39,10 @@ class Inbox:
         if not self.unwanted:
             self.events.extend(events)
         self._arrived.set()
+
+    def sign_of_life(self, at: float) -> None:
+        """Say when the CLI last gave a sign of life, by trio's clock."""
+        self.watchdog.deadline = at + self.patience
 
     def finish(self, outcome: Outcome) -> None:
         """Say how the turn ended; nothing comes after it."""

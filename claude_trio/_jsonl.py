@@ -7,7 +7,6 @@ open between two.
 from __future__ import annotations
 
 import collections
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,17 +18,12 @@ import trio
 from ._protocol.records import LineBuffer, Record, parse_record
 from ._protocol.status import Status, parse_status
 from .errors import MessageParseError
+from .options import log_unreadable
 
-_logger = logging.getLogger("claude_trio")
 _CHUNK: Final = 1 << 18
 # Two writes within one tick of the file system's clock look like one. Until a time stamp is this
 # old, the file is read at every look.
 _CLOCK_TICK_NS: Final = 100_000_000
-
-
-def log_unreadable(error: MessageParseError) -> None:
-    """Log a line that cannot be read: what happens to one unless something else is asked for."""
-    _logger.warning("%s", error)
 
 
 class JsonlWatcher(trio.abc.ReceiveChannel[Record]):

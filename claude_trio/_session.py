@@ -9,6 +9,7 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 from __future__ import annotations
 
 import datetime
+import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,15 +21,17 @@ import trio
 from ._files import SessionFiles
 from ._inbox import Inbox
 from ._notices import FileNotices
-from ._protocol import failures, keys
+from ._protocol import failures, keys, screens
 from ._protocol.history import Conversation, Exchange, exchange_of
+from ._protocol.outcome import Outcome
 from ._protocol.records import Record
 from ._protocol.status import Status
 from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
 from ._startup import StartupWatch, startup_error
-from .errors import BackendError, ProcessError
+from .errors import BackendError, MessageParseError, ProcessError
+from .events import Event
 from .options import BackendOptions
 
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
@@ -59,6 +62,9 @@ class SessionInfo:
             history.
         turns: How many prompts the process has taken, the present one included.
         state: ``starting``, or the name of the `State` of its turns in lower case.
+        unprompted: The newest events that belong to no turn of the caller's, at most 256: those of
+            turns that the CLI started by itself (a background task had ended, say), and what it
+            noted between turns. They are never part of the answer to a prompt.
     """
 
     session_id: str
@@ -68,6 +74,7 @@ class SessionInfo:
     origin: Origin
     turns: int
     state: str
+    unprompted: tuple[Event, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.define(eq=False)
@@ -106,12 +113,18 @@ class Session:
     _started: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
     _defect: BackendError | None = None
+    #: The CLI has begun a new, empty conversation in this turn.
+    _cleared: bool = False
     _escape_sent: bool = False
     _give_up_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
         self._files = SessionFiles(
-            self.config_directory, self.options.cwd, self.session_id, self.notices
+            self.config_directory,
+            self.options.cwd,
+            self.session_id,
+            self.notices,
+            self._unreadable,
         )
 
     @property
@@ -131,6 +144,7 @@ class Session:
             origin=self.origin,
             turns=self.turn_count,
             state=self.turns.state.name.lower() if self._started.is_set() else "starting",
+            unprompted=tuple(self.turns.unprompted),
         )
 
     # -- the consumer's side ----------------------------------------------------------------------
@@ -207,6 +221,10 @@ class Session:
             raise
         return inbox
 
+    def look_now(self) -> None:
+        """Look at once at what has changed: at the files, or at what the consumer wants."""
+        self._files.look_now()
+
     def stop(self) -> None:
         """End the session: its process is asked to exit, then made to. Returns at once."""
         self._scope.cancel()
@@ -215,7 +233,7 @@ class Session:
         if not self.turn_count:  # later on, what was lived through says more than what is told
             self.exchanges = conversation.exchanges
         self.prompt = Exchange(conversation.prompt)
-        self.inbox = Inbox()
+        self.inbox = Inbox(patience=self.options.stall_timeout or math.inf)
         self.turn_count += 1
         self._escape_sent, self._give_up_at = False, None
         self._files.look_now()
@@ -306,7 +324,7 @@ class Session:
         if not self._started.is_set():
             what = "it ended before it was ready"
             self._start_failure = startup_error("exited", what, self.session_id, process)
-        self.turns.fail(process.death("the turn cannot be finished"))
+        self.turns.fail(process.death("the turn cannot be finished"), died=True)
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
         watch = StartupWatch(self.session_id)
@@ -315,7 +333,7 @@ class Session:
             if not self._started.is_set():
                 self._check_start(watch, process)
             try:
-                if key := self._tick():
+                if key := self._tick(process):
                     await process.write(key)
             except ProcessError:  # the terminal closed under us
                 self.stop()
@@ -330,8 +348,8 @@ class Session:
         inbox = self.inbox
         return inbox is not None and not inbox.unwanted and len(inbox.events) >= _MOST_WAITING
 
-    def _tick(self) -> bytes:
-        """Look at both files once; return the key to press, if any."""
+    def _tick(self, process: PtyClaudeProcess) -> bytes:
+        """Look at the files once; return the key to press, if any."""
         now = trio.current_time()
         if not self._consumer_is_behind():
             self._feed(self._files.read_records())
@@ -339,6 +357,7 @@ class Session:
         # Silence means nothing while there are records that were not read.
         unread = self._consumer_is_behind() or self._files.behind
         command = None if unread else self.turns.tick(now)
+        self._deliver(self.turns.take())
         if command is Command.PRESS_ENTER:
             self.turns.entered(now)
             return keys.ENTER
@@ -347,20 +366,54 @@ class Session:
         if self.inbox is None:
             return b""
         if self.turns.outcome is not None:
-            return keys.CLEAR if self.turns.outcome.restored else b""
-        return self._interrupt(now) if self.inbox.unwanted else b""
+            return self._key_after(self.turns.outcome, process)
+        self.inbox.sign_of_life(max(self.turns.last_change_at, process.last_output_at))
+        return self._interrupt(now) if self.inbox.unwanted or self.inbox.interrupted else b""
 
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
         for record in records:
-            events = self.turns.feed(record, now)
-            if self.inbox is not None and events:
-                self.inbox.put(events)
+            self._deliver(self.turns.feed(record, now))
+        for record, tool_use_id in self._files.read_subagents():
+            self._deliver(self.turns.feed_subagent(record, tool_use_id, now))
+
+    def _deliver(self, events: Iterable[Event]) -> None:
+        if self.inbox is not None and events:
+            self.inbox.put(events)
 
     def _look_at_status(self) -> Status:
         status = self._files.read_status()
+        if status.session_id not in {None, self.session_id}:
+            self._follow(str(status.session_id))
         self.turns.observe(status, trio.current_time())
         return status
+
+    def _follow(self, session_id: str) -> None:
+        """Go on with the empty conversation that the CLI has begun in the place of this one."""
+        self._feed(self._files.read_last_records())
+        self._files.follow(session_id)
+        self.session_id = session_id
+        self._cleared = True
+
+    def _unreadable(self, error: MessageParseError) -> None:
+        error.session_id = self.session_id
+        try:
+            self.options.on_parse_error(error)
+        except MessageParseError as exc:
+            self.turns.fail(exc)
+        except Exception as exc:  # noqa: BLE001 - it is the caller's; it is raised to the caller
+            failure = failures.callback_failed("on_parse_error", exc, self.session_id)
+            failure.__cause__ = exc
+            self.turns.fail(failure)
+
+    def _key_after(self, outcome: Outcome, process: PtyClaudeProcess) -> bytes:
+        """Return the key that makes the input box ready for the next prompt."""
+        if not outcome.restored:
+            return b""
+        text = screens.input_text(process.screen.render())
+        if text is None:  # what the next prompt would be added to is not known
+            self.turns.outcome = attrs.evolve(outcome, reusable=False)
+        return keys.CLEAR if text else b""
 
     def _check_start(self, watch: StartupWatch, process: PtyClaudeProcess) -> None:
         status = self._look_at_status()
@@ -394,7 +447,9 @@ class Session:
         inbox, outcome = self.inbox, self.turns.outcome
         if inbox is None or outcome is None:
             return
-        if self.prompt is not None and not outcome.restored:
+        if self._cleared:
+            self.exchanges, self._cleared = (), False
+        elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = (*self.exchanges, lived)
         self.inbox = self.prompt = None

@@ -59,6 +59,9 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._result: ResultMessage | None = None
         self._busy = False
         self._closed = False
+        self._interrupted = False
+        #: Set when the turn has begun, or could not.
+        self._begun = trio.Event()
 
     def __repr__(self) -> str:
         if self._closed:
@@ -90,7 +93,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             trio.EndOfChannel: The turn is over, and its `ResultMessage` has been read.
             trio.ClosedResourceError: `aclose` has been called, or a read was cancelled.
             trio.BusyResourceError: Another task is reading this turn.
-            TurnTimeout: It took longer than ``options.turn_timeout``; it has been interrupted.
+            TurnTimeout: It took longer than ``options.turn_timeout``, or the CLI gave no sign of
+                life for ``options.stall_timeout``; it has been interrupted.
             AuthError: The CLI is not logged in, or its login was refused.
             RateLimitError: A limit stopped the turn.
             ProcessError: The process could not be started, or died.
@@ -115,21 +119,35 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
 
     async def _wait(self) -> Inbox:
         if self._inbox is None:
-            self._session, self._inbox = await self._begin(self._conversation)
+            try:
+                self._session, self._inbox = await self._begin(self._conversation)
+            finally:
+                self._begun.set()
+            self._inbox.interrupted = self._interrupted
             if self._options.turn_timeout is not None:
                 self._deadline = trio.current_time() + self._options.turn_timeout
-        with trio.move_on_at(self._deadline) as limit:
-            await self._inbox.wait()
+        inbox = self._inbox
+        # The session puts the watchdog off whenever the CLI gives a sign of life.
+        inbox.watchdog = trio.CancelScope()
+        inbox.sign_of_life(trio.current_time())
+        with trio.move_on_at(self._deadline) as limit, inbox.watchdog:
+            await inbox.wait()
+        if not inbox.events and inbox.outcome is None:
+            if limit.cancelled_caught:
+                raise self._too_late("timeout", f"took longer than {self._options.turn_timeout:g}")
+            if inbox.watchdog.cancelled_caught:
+                hung = f"gave no sign of life for {self._options.stall_timeout:g}"
+                raise self._too_late("stalled", hung)
+        return inbox
+
+    def _too_late(self, kind: str, what: str) -> TurnTimeout:
         assert self._session is not None
-        if limit.cancelled_caught and not self._inbox.events and self._inbox.outcome is None:
-            raise TurnTimeout(
-                f"the turn took longer than {self._options.turn_timeout:g} seconds; "
-                "it was interrupted",
-                kind="timeout",
-                session_id=self._session.session_id,
-                partial=self._session.turns.events,
-            )
-        return self._inbox
+        return TurnTimeout(
+            f"the turn {what} seconds; it was interrupted",
+            kind=kind,
+            session_id=self._session.session_id,
+            partial=self._session.turns.events,
+        )
 
     def _take(self, inbox: Inbox) -> Event:
         if inbox.events:
@@ -151,11 +169,33 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         if session is None or inbox is None or inbox.outcome is not None:
             return  # noqa: ASYNC910 - its callers raise or check
         inbox.unwanted = True
+        session.look_now()
         # The session gives up by itself after the grace; the second on top is for a slow machine.
         with trio.move_on_after(self._options.interrupt_grace + 1, shield=True):
             await inbox.finished.wait()
         if not inbox.finished.is_set():
             session.stop()
+
+    async def interrupt(self) -> None:
+        """Interrupt the turn, and wait until the CLI has settled; the turn can be read to its end.
+
+        For another task than the one that reads. The reader gets what the model had said, and then
+        a `ResultMessage` whose subtype is ``interrupted``, or the end that the turn had come to by
+        itself. A CLI that does not settle within ``options.interrupt_grace`` seconds is ended, and
+        the reader gets a `SessionError` of the kind ``not_settled``.
+
+        A turn that has not begun, or is over, is left as it is. Cancelling stops the waiting only:
+        the turn is interrupted all the same.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._inbox is None and self._busy:
+            self._interrupted = True  # it is just beginning
+            await self._begun.wait()
+        if self._inbox is None or self._session is None:
+            return
+        self._inbox.interrupted = True
+        self._session.look_now()
+        await self._inbox.finished.wait()
 
     async def aclose(self) -> None:
         """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.

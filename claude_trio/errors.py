@@ -60,10 +60,13 @@ class RateLimitError(BackendError):
     Attributes:
         resets_at: When the limit is lifted, in seconds since the epoch, if the CLI told.
         limit_type: Which limit, for example ``five_hour`` or ``seven_day``, if the CLI told.
+        retry_after: Seconds from the error to `resets_at`, if the CLI told. The API's own
+            ``retry-after`` is not among what the CLI passes on.
     """
 
     resets_at: float | None = None
     limit_type: str | None = None
+    retry_after: float | None = None
 
 
 @attrs.define(eq=False, slots=False)
@@ -81,7 +84,11 @@ class SessionError(BackendError):
 
 @attrs.define(eq=False, slots=False)
 class TurnTimeout(BackendError, TimeoutError):  # noqa: N818 - a timeout, like the one it is
-    """A turn took longer than `BackendOptions.turn_timeout`; it was interrupted and settled."""
+    """A turn took too long; it was interrupted, and settled or ended.
+
+    `kind` is ``timeout`` if it took longer than `BackendOptions.turn_timeout`, ``stalled`` if the CLI
+    gave no sign of life for `BackendOptions.stall_timeout`.
+    """
 
 
 @attrs.define(eq=False, slots=False)

@@ -163,8 +163,9 @@ class UserMessage(Message):
     Attributes:
         content: Blocks; a prompt is one `TextBlock`, a tool's answer one `ToolResultBlock`.
         origin: Who made it: ``prompt`` (this turn's own message), ``tool`` (a result),
-            ``interrupt`` (the CLI's mark of an interrupted turn) or ``cli`` (anything the CLI says
-            to the model in the user's role, such as a continuation).
+            ``interrupt`` (the CLI's mark of an interrupted turn), ``auto`` (by which the CLI
+            starts a turn itself; ``raw["origin"]`` says why) or ``cli`` (anything else that the CLI
+            says to the model in the user's role, such as a continuation).
     """
 
     content: tuple[ContentBlock, ...]
@@ -178,6 +179,9 @@ class UserMessage(Message):
 @attrs.frozen(kw_only=True)
 class SystemMessage(Message):
     """Anything else that the CLI records: notices, and record types that are new to this package.
+
+    One subtype stands in no record: ``dialog``, for a dialog that the CLI has opened in the turn and
+    that was refused because nobody here can answer it; ``data["waitingFor"]`` says what it asks for.
 
     Attributes:
         subtype: The record's ``subtype``, or its ``type`` where it has none.
@@ -202,10 +206,10 @@ class ResultMessage(Message):
         is_error: Whether the turn failed.
         result: The text of the last API message of the turn; None when there was none.
         stop_reason: The stop reason of that message.
-        num_turns: How many API messages the turn took.
+        num_turns: How many API messages the turn took, those of subagents not counted.
         duration_ms: How long it took in milliseconds: the CLI's own figure where it gave one,
             else measured from the moment the prompt was sent.
-        usage: The sum over the turn's API messages, each counted once.
+        usage: The sum over the same API messages, each counted once.
         model: The model of the last API message.
     """
 

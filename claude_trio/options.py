@@ -7,12 +7,15 @@ table of switches that make the CLI quiet enough to be driven.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
+
+from .errors import MessageParseError
 
 PermissionMode: TypeAlias = Literal[
     "default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"
@@ -64,6 +67,11 @@ _KEEP: Final = frozenset(
 )
 
 
+def log_unreadable(error: MessageParseError) -> None:
+    """Log a line that cannot be read: what happens to one unless something else is asked for."""
+    logging.getLogger("claude_trio").warning("%s", error)
+
+
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{attribute.name} must be a number of seconds, not {value!r}")
@@ -79,6 +87,11 @@ def _optional_seconds(instance: object, attribute: attrs.Attribute[Any], value: 
 def _flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+def _callable(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"{attribute.name} must be callable, not {value!r}")
 
 
 def _size(name: str, value: str) -> int:
@@ -173,11 +186,18 @@ class BackendOptions:
             list of inherited variables (user, language, proxy, login) and of switches for a quiet
             session; it holds no API key unless you put one here.
         turn_timeout: Seconds from sending a prompt to the end of its turn; None for no limit.
+        stall_timeout: Seconds without any sign of life (a record, a byte on the terminal, a change
+            of the status file) until a running turn is interrupted; None for no limit. A CLI that
+            waits for the model or for a tool repaints its screen all the time, so this is for one
+            that hangs.
         startup_timeout: Seconds from the start of a process until it is ready for a prompt.
         interrupt_grace: Seconds that a cancelled turn gets to settle; after them its process is
             ended.
         exit_grace: Seconds within which leaving the backend has ended every process it started:
             two thirds are for an orderly exit, the rest for what does not take the hint.
+        on_parse_error: Called with the error for each line of a transcript that cannot be read; the
+            default logs it as a warning, and the turn goes on. What it raises fails the turn, and
+            ends its process.
 
     Raises:
         ValueError: An argument has an impossible value; the message names it.
@@ -195,9 +215,13 @@ class BackendOptions:
         factory=dict, converter=_to_dict, validator=_environment, repr=False
     )
     turn_timeout: float | None = attrs.field(default=None, validator=_optional_seconds)
+    stall_timeout: float | None = attrs.field(default=300.0, validator=_optional_seconds)
     startup_timeout: float = attrs.field(default=60.0, validator=_seconds)
     interrupt_grace: float = attrs.field(default=5.0, validator=_seconds)
     exit_grace: float = attrs.field(default=10.0, validator=_seconds)
+    on_parse_error: Callable[[MessageParseError], object] = attrs.field(
+        default=log_unreadable, validator=_callable, repr=False
+    )
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for a CLI, made from an inherited one."""

@@ -104,7 +104,7 @@ def test_an_answer_is_no_error_whatever_field_it_has() -> None:
     [
         (Script().prompt("[Request interrupted by user] means what?"), "prompt"),
         (Script().prompt(source="queued"), "prompt"),
-        (Script().auto_prompt(), "cli"),
+        (Script().auto_prompt(), "auto"),
         (Script().continuation(), "cli"),
         (Script().interrupt_mark("[Request interrupted by user for tool use]"), "interrupt"),
         (Script().tool_result("t"), "tool"),

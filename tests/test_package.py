@@ -75,6 +75,7 @@ def imports(path: Path) -> Iterator[str]:
 PURE = {
     *("__future__", "collections", "datetime", "enum", "hashlib", "json", "re", "typing"),
     *("unicodedata", "uuid", "attrs", "cattrs"),
+    "zoneinfo",  # values, out of the system's table of time zones
 }
 
 
@@ -95,6 +96,7 @@ ORDER = [
     *(
         "_pty",
         "_jsonl",
+        "_subagents",
         "_files",
         "_startup",
         "_inbox",

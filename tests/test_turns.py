@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -39,7 +39,7 @@ from claude_trio._protocol.outcome import Outcome
 from claude_trio._protocol.records import LineBuffer
 from claude_trio._protocol.signals import Signal
 from claude_trio._protocol.status import Status
-from claude_trio._protocol.turns import _DEFAULT, TABLE, Command, State, Step
+from claude_trio._protocol.turns import DEFAULT, TABLE, Command, State, Step
 
 
 @attrs.define
@@ -99,7 +99,7 @@ def running(drive: Drive) -> Drive:
     return drive
 
 
-def kinds(events: Sequence[Event]) -> list[str]:
+def kinds(events: Iterable[Event]) -> list[str]:
     return [
         event.origin
         if isinstance(event, UserMessage)
@@ -453,9 +453,9 @@ def test_a_turn_that_the_cli_leaves_without_an_end_fails(running: Drive) -> None
 def test_a_death_fails_the_turn_with_what_was_read(running: Drive) -> None:
     running.feed(running.script.answer(text("hi")))
     death = ProcessError("killed", signal=9)
-    running.turns.fail(death)
+    running.turns.fail(death, died=True)
     assert error_of(running) is death
-    assert ("failed", False) == (running.outcome.kind, running.outcome.reusable)
+    assert ("died", False) == (running.outcome.kind, running.outcome.reusable)
     assert ["prompt", "hi"] == kinds(death.partial)
     assert death.result is not None
     assert death.session_id == death.result.session_id
@@ -612,13 +612,14 @@ def test_late_records_of_an_earlier_turn_do_not_enter_the_next(running: Drive) -
 def test_records_between_turns_are_kept_aside(drive: Drive) -> None:
     notice = drive.script.notice("Usage limit reset", "notice")
     assert [] == drive.feed(notice)
-    assert [to_record(notice)] == list(drive.turns.aside)
+    assert ["informational"] == kinds(drive.turns.unprompted)
+    assert [notice] == [event.raw for event in drive.turns.unprompted]
 
 
 def test_what_is_kept_aside_is_bounded(drive: Drive) -> None:
     for _ in range(10_000):
-        drive.feed(queue_operation("remove"))
-    assert len(drive.turns.aside) < 1000
+        drive.feed(drive.script.notice("x", "notice"))
+    assert len(drive.turns.unprompted) < 1000
 
 
 def test_the_patch_of_a_resumed_conversation_is_no_reply(drive: Drive) -> None:
@@ -987,9 +988,22 @@ def test_after_an_interrupt_the_next_turn_is_a_new_one(running: Drive) -> None:
 # -- the table
 
 
+#: What no record means, but silence does.
+SILENCES = {
+    *(Signal.UNTAKEN, Signal.IGNORED, Signal.ASKING, Signal.STILL_ASKING),
+    *(Signal.FAILED, Signal.AT_REST, Signal.UNMOVED),
+}
+
+
 def test_every_signal_has_a_step_in_every_state() -> None:
     for state, signal in itertools.product(State, Signal):
-        assert isinstance(TABLE[state].get(signal, _DEFAULT[state]), Step)
+        assert isinstance(TABLE[state].get(signal, DEFAULT[state]), Step)
+    assert set(Signal) == {*SIGNS, *SILENCES}
+
+
+def test_the_table_uses_every_step() -> None:
+    used = {step for row in TABLE.values() for step in row.values()}
+    assert set(Step) == used | set(DEFAULT.values())
 
 
 SIGNS: dict[Signal, Callable[[Script], Raw]] = {
@@ -1002,6 +1016,7 @@ SIGNS: dict[Signal, Callable[[Script], Raw]] = {
     Signal.ERROR: lambda s: s.error("API Error: x", "server_error"),
     Signal.TOOL_RESULT: lambda s: s.tool_result("t1"),
     Signal.CONTINUATION: lambda s: s.continuation(),
+    Signal.COMPACTED: lambda s: s.system("compact_boundary"),
     Signal.INTERRUPTED: lambda s: s.interrupt_mark(),
     Signal.LOCAL_OUTPUT: lambda s: s.system("local_command", content="x"),
     Signal.HOOK_STOPPED: lambda s: s.notice("Operation stopped by hook: x"),
@@ -1020,7 +1035,7 @@ def lead(drive: Drive, state: State) -> None:
         drive.feed(drive.script.prompt())
 
 
-@pytest.mark.parametrize("signal", Signal)
+@pytest.mark.parametrize("signal", SIGNS)
 @pytest.mark.parametrize("state", State)
 def test_any_record_in_any_state_leaves_a_state_that_can_end(state: State, signal: Signal) -> None:
     drive = Drive()

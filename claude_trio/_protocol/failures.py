@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import AuthError, BackendError, RateLimitError, SessionError
+from .limits import limit_of
 from .records import Record
 
 # The record's `error` code where it says enough by itself; the rest is told apart below.
@@ -81,13 +82,12 @@ def failure(record: Record) -> BackendError:
     if kind == "auth":
         return AuthError(**common)
     if kind == "rate_limit":
-        limits = record.raw.get("quotaLimits")
-        limits = limits if isinstance(limits, Mapping) else {}
-        resets_at, limit_type = limits.get("resetsAt"), limits.get("rateLimitType")
+        limit = limit_of(record)
         return RateLimitError(
             **common,
-            resets_at=float(resets_at) if isinstance(resets_at, int | float) else None,
-            limit_type=limit_type if isinstance(limit_type, str) else None,
+            resets_at=limit.resets_at,
+            limit_type=limit.type,
+            retry_after=limit.retry_after,
         )
     return BackendError(**common)
 
@@ -181,6 +181,15 @@ def closed(session_id: str) -> SessionError:
     """Return the error for a turn whose conversation was closed under it."""
     return SessionError(
         "the conversation was closed during the turn", kind="closed", session_id=session_id
+    )
+
+
+def callback_failed(name: str, reason: Exception, session_id: str) -> BackendError:
+    """Return the error for a callback of the caller's that raised."""
+    return BackendError(
+        f"{name} raised {reason!r}; the conversation was closed",
+        kind="callback",
+        session_id=session_id,
     )
 
 

@@ -148,6 +148,8 @@ def _replies(events: Sequence[Event]) -> Iterator[Said]:
     message_id: str | None = None
     blocks: list[Block] = []
     for event in events:
+        if event.parent_tool_use_id is not None:
+            continue  # a subagent's own conversation; what it came to is the tool's result
         if isinstance(event, AssistantMessage) and event.error is None:
             if blocks and event.message_id != message_id:
                 yield Said("assistant", tuple(blocks))

@@ -119,7 +119,7 @@ def _origin(record: Record, content: tuple[ContentBlock, ...]) -> str:
         return "prompt"
     if record.text.startswith(INTERRUPT_MARK):
         return "interrupt"
-    return "cli"
+    return "auto" if record.prompt_source == "system" else "cli"
 
 
 def _text(value: object) -> str | None:

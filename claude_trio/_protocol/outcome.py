@@ -13,6 +13,7 @@ from ..events import AssistantMessage, Event, ResultMessage, Usage
 _SUBTYPES: Final[Mapping[str, str]] = {
     "completed": "success",
     "failed": "error",
+    "died": "error",
     "rejected": "error",
 }
 
@@ -22,8 +23,8 @@ class Outcome:
     """How a turn ended.
 
     Attributes:
-        kind: ``completed``, ``failed``, ``interrupted``, ``rejected``, ``stopped_by_hook`` or
-            ``local_command``.
+        kind: ``completed``, ``failed``, ``interrupted``, ``rejected``, ``stopped_by_hook``,
+            ``local_command`` or ``died``.
         result: What the turn said and used.
         error: What the caller is to meet, where the turn failed.
         reusable: Whether the conversation can take another prompt as it is.
@@ -50,7 +51,7 @@ def make_result(
     """
     answers: dict[str | None, list[AssistantMessage]] = {}
     for event in events:
-        if isinstance(event, AssistantMessage) and event.error is None:
+        if isinstance(event, AssistantMessage) and _is_answer(event):
             answers.setdefault(event.message_id, []).append(event)
     usage = Usage()
     for records in answers.values():
@@ -58,7 +59,7 @@ def make_result(
     last = [*answers.values()][-1] if answers else []
     return ResultMessage(
         subtype=_SUBTYPES.get(kind, kind),
-        is_error=kind in {"failed", "rejected"},
+        is_error=_SUBTYPES.get(kind) == "error",
         result="".join(event.text for event in last) if last else None,
         stop_reason=last[-1].stop_reason if last else None,
         num_turns=len(answers),
@@ -67,3 +68,8 @@ def make_result(
         model=last[-1].model if last else None,
         session_id=events[-1].session_id if events else None,
     )
+
+
+def _is_answer(event: AssistantMessage) -> bool:
+    """Whether the model of the conversation itself said it: no error, and no subagent."""
+    return event.error is None and event.parent_tool_use_id is None

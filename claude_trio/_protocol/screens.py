@@ -10,6 +10,9 @@ from typing import Final
 
 import attrs
 
+#: How the first line of the input box begins: a glyph and a no-break space.
+PROMPT: Final = "\u276f\xa0"
+
 
 @attrs.frozen
 class Screen:
@@ -97,4 +100,16 @@ def recognise(text: str) -> Screen | None:
     for screen in SCREENS:
         if any("".join(mark.split()).casefold() in squeezed for mark in screen.marks):
             return screen
+    return None
+
+
+def input_text(text: str) -> str | None:
+    """Return what stands in the input box on a rendered screen; None if no box is on it.
+
+    Args:
+        text: The screen's lines.
+    """
+    for line in reversed(text.split("\n")):
+        if line.startswith(PROMPT):
+            return line.removeprefix(PROMPT).strip()
     return None

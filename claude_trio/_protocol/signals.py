@@ -1,16 +1,19 @@
-"""One record of a transcript into what it means for a turn, whatever the turn's state."""
+"""What one record of a transcript means for a turn, whatever the turn's state."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Final
 
 from .normalize import INTERRUPT_MARK
 from .records import Record
 
 
 class Signal(enum.Enum):
-    """What one record means for a turn."""
+    """What one record, or a silence, means for a turn."""
 
+    # Records
     PROMPT = "a prompt was taken"
     AUTO_PROMPT = "the CLI prompts itself"
     ENQUEUED = "a prompt waits for the running turn"
@@ -20,11 +23,28 @@ class Signal(enum.Enum):
     ERROR = "a request failed"
     TOOL_RESULT = "a tool returned"
     CONTINUATION = "the CLI speaks to the model"
+    COMPACTED = "the conversation was compacted"
     INTERRUPTED = "the interrupt mark"
     LOCAL_OUTPUT = "a command of the CLI printed"
     HOOK_STOPPED = "a hook stopped the turn"
     END = "turn_duration"
     NOTE = "anything else"
+    # Silence, by what the status file says meanwhile
+    UNTAKEN = "idle, and the prompt has not shown up"
+    IGNORED = "at rest, and no Enter has made the prompt show up"
+    ASKING = "a dialog is open"
+    STILL_ASKING = "a dialog is open that was dismissed"
+    FAILED = "at rest behind an error"
+    AT_REST = "at rest, with nothing new"
+    UNMOVED = "at rest since before the turn"
+
+
+_SYSTEM: Final[Mapping[str, Signal]] = {
+    "turn_duration": Signal.END,
+    "local_command": Signal.LOCAL_OUTPUT,
+    "compact_boundary": Signal.COMPACTED,
+}
+_COMMANDS: Final = ("<command-name>", "<command-message>", "<bash-input>")
 
 
 def signal_of(record: Record) -> Signal:
@@ -36,10 +56,8 @@ def signal_of(record: Record) -> Signal:
             return Signal.FILLER if record.message.get("model") == "<synthetic>" else Signal.ANSWER
         case "user", _:
             return _user_signal(record)
-        case "system", "turn_duration":
-            return Signal.END
-        case "system", "local_command":
-            return Signal.LOCAL_OUTPUT
+        case "system", ("turn_duration" | "local_command" | "compact_boundary") as subtype:
+            return _SYSTEM[subtype]
         case "system", "informational":
             text = str(record.raw.get("content", ""))
             if text.startswith("Operation stopped by hook"):
@@ -49,6 +67,11 @@ def signal_of(record: Record) -> Signal:
         case "queue-operation", _ if record.raw.get("operation") == "enqueue":
             return Signal.ENQUEUED
     return Signal.NOTE
+
+
+def is_command(record: Record) -> bool:
+    """Whether a user's record is a command of the CLI, which it writes in tags of its own."""
+    return not record.is_meta and record.text.startswith(_COMMANDS)
 
 
 def _user_signal(record: Record) -> Signal:
@@ -63,7 +86,6 @@ def _user_signal(record: Record) -> Signal:
         return Signal.AUTO_PROMPT
     if text.startswith("<local-command-stdout>"):
         return Signal.LOCAL_OUTPUT
-    commands = ("<command-name>", "<command-message>", "<bash-input>")
-    if not record.is_meta and text.startswith(commands):
-        return Signal.PROMPT
-    return Signal.CONTINUATION
+    if record.raw.get("isCompactSummary") is True:
+        return Signal.COMPACTED
+    return Signal.PROMPT if is_command(record) else Signal.CONTINUATION

@@ -18,7 +18,17 @@ turn for certain. Four kinds of turn lack it:
 * a failed one, on newer versions, ends with an error record. An error record can also stand in the
   middle (a stream that broke behind a tool call), so it ends the turn only if no tool is open, the
   CLI is at rest and nothing follows;
-* a prompt that was refused has one notice instead.
+* a prompt that was refused has one notice instead, and a command of the CLI the text it printed.
+
+The CLI also starts turns by itself, when a background task has ended, say. Such a turn is never
+taken for the answer to a prompt: a prompt's turn begins with the prompt's own record.
+
+The theory
+----------
+A record means one thing for a turn whatever the turn's state: its `Signal`. Silence is a signal too,
+if it lasts; which one follows from the status file (`TurnManager._silence`). `TABLE` says what each
+signal does in each state: a `Step`. That is all there is; the diagram in the README is drawn from
+the table.
 
 The status file runs ahead of the transcript by up to 1.2 seconds, so nothing is concluded from it
 before the records have been quiet for `_SETTLE`.
@@ -34,13 +44,13 @@ from typing import Final
 import attrs
 
 from ..errors import AuthError, BackendError
-from ..events import AssistantMessage, Event
+from ..events import AssistantMessage, Event, SystemMessage
 from . import failures
 from .keys import normalized
 from .normalize import normalize
 from .outcome import Outcome, make_result
 from .records import Record
-from .signals import Signal, signal_of
+from .signals import Signal, is_command, signal_of
 from .status import Status
 
 _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
@@ -50,7 +60,7 @@ _DIALOG_SETTLE: Final = 0.5  # a permission hook makes the status flash ``waitin
 _DIALOG_GRACE: Final = 10.0  # seconds until a dialog that was dismissed is believed to stay
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
-_MOST_ASIDE: Final = 256
+_MOST_UNPROMPTED: Final = 256
 
 
 class State(enum.Enum):
@@ -71,13 +81,20 @@ class Step(enum.Enum):
     HOLD = "keep until the prompt shows up"
     ASIDE = "belongs to no turn of ours"
     ACKNOWLEDGE = "the prompt was taken; no more Enter"
+    ENTER_AGAIN = "press Enter once more"
+    REFUSE = "tell of the dialog, and close it with one Esc"
     BEGIN_OTHER = "a turn that is not ours begins"
     END_OTHER = "a turn that is not ours ends"
-    COMPLETE = "the turn is over"
-    INTERRUPT = "the turn is over: interrupted"
-    REJECT = "the turn is over: never began"
-    HOOK_STOP = "the turn is over: a hook stopped it"
-    LOCAL = "the turn is over: it was a command"
+    COMPLETE = "over: completed, or failed by the error in it"
+    INTERRUPT = "over: interrupted"
+    REJECT = "over: never began"
+    HOOK_STOP = "over: a hook stopped it"
+    LOCAL = "over: it was a command"
+    FAIL = "over: failed by its last record"
+    SETTLE = "over: interrupted without a mark, or left without an end"
+    DIALOG_FAIL = "over: nobody can answer the dialog"
+    NOT_ACCEPTED = "over: the prompt had no effect"
+    NOT_LOADED = "over: the CLI did not take it up"
 
 
 class Command(enum.Enum):
@@ -88,7 +105,8 @@ class Command(enum.Enum):
 
 
 _S, _G = Step, Signal
-#: What each signal does in each state; a signal that a state does not name gets its `_DEFAULT`.
+#: What each signal does in each state; a record that a state does not name gets its `DEFAULT`, and
+#: silence that it does not name means nothing.
 TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
     State.IDLE: {
         _G.AUTO_PROMPT: _S.BEGIN_OTHER,
@@ -102,12 +120,17 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         # A resumed conversation that had ended in the middle of a turn is patched before it goes on.
         _G.FILLER: _S.ASIDE,
         _G.TOOL_RESULT: _S.ASIDE,
+        _G.ASKING: _S.DIALOG_FAIL,
+        _G.UNTAKEN: _S.ENTER_AGAIN,
+        _G.IGNORED: _S.NOT_ACCEPTED,
     },
     State.BEHIND: {
         _G.PROMPT: _S.ACCEPT,
         _G.ENQUEUED: _S.ACKNOWLEDGE,
         _G.END: _S.END_OTHER,
         _G.INTERRUPTED: _S.END_OTHER,
+        _G.ASKING: _S.DIALOG_FAIL,
+        _G.AT_REST: _S.END_OTHER,
     },
     State.RUNNING: {
         _G.END: _S.COMPLETE,
@@ -115,26 +138,25 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.REJECTED: _S.REJECT,
         _G.HOOK_STOPPED: _S.HOOK_STOP,
         _G.LOCAL_OUTPUT: _S.LOCAL,
+        _G.ASKING: _S.REFUSE,
+        _G.STILL_ASKING: _S.DIALOG_FAIL,
+        _G.FAILED: _S.FAIL,
+        _G.AT_REST: _S.SETTLE,
+        _G.UNMOVED: _S.NOT_LOADED,
     },
     State.AUTONOMOUS: {
         _G.END: _S.END_OTHER,
         _G.INTERRUPTED: _S.END_OTHER,
+        _G.AT_REST: _S.END_OTHER,
     },
 }
-_DEFAULT: Final[Mapping[State, Step]] = {
+#: What a record does whose signal the state does not name.
+DEFAULT: Final[Mapping[State, Step]] = {
     State.IDLE: _S.ASIDE,
     State.SUBMITTED: _S.HOLD,  # 2.1.197 can write a fast first answer before its own prompt
     State.BEHIND: _S.ASIDE,
     State.RUNNING: _S.EMIT,
     State.AUTONOMOUS: _S.ASIDE,
-}
-#: The steps that end our turn, and how they call it.
-_ENDINGS: Final[Mapping[Step, str]] = {
-    _S.COMPLETE: "completed",
-    _S.INTERRUPT: "interrupted",
-    _S.REJECT: "rejected",
-    _S.HOOK_STOP: "stopped_by_hook",
-    _S.LOCAL: "local_command",
 }
 
 
@@ -157,6 +179,7 @@ class _Turn:
     open_tools: set[str] = attrs.field(factory=set)
     held: list[Record] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
+    taken: int = 0
 
 
 @attrs.define(eq=False)
@@ -172,10 +195,10 @@ class TurnManager:
     outcome: Outcome | None = None
     #: What the dialog that is open asks for; None when none is.
     dialog: str | None = None
-    #: The newest records outside of every turn of ours: those of turns that the CLI started itself,
+    #: The newest events outside of every turn of ours: those of turns that the CLI started itself,
     #: and notices between turns.
-    aside: collections.deque[Record] = attrs.field(
-        factory=lambda: collections.deque(maxlen=_MOST_ASIDE)
+    unprompted: collections.deque[Event] = attrs.field(
+        factory=lambda: collections.deque(maxlen=_MOST_UNPROMPTED)
     )
 
     _turn: _Turn = attrs.field(factory=_Turn)
@@ -187,6 +210,16 @@ class TurnManager:
     def events(self) -> tuple[Event, ...]:
         """The events of the present or last turn, in order."""
         return tuple(self._turn.events)
+
+    @property
+    def last_change_at(self) -> float:
+        """When a record was fed, or the status file said something else, for the last time."""
+        return max(self._last_record_at, self._status_at)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the CLI has taken the prompt of the open turn."""
+        return self.state is State.RUNNING
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -225,12 +258,27 @@ class TurnManager:
 
     def feed(self, record: Record, now: float) -> list[Event]:
         """Take the next record of the transcript; return the events it adds to the turn."""
-        if record.is_sidechain:
-            return []
-        before = len(self._turn.events)
+        if not record.is_sidechain:
+            self._last_record_at = now
+            signal = signal_of(record)
+            self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
+        return self.take()
+
+    def feed_subagent(self, record: Record, tool_use_id: str, now: float) -> list[Event]:
+        """Take the next record of a subagent's transcript; return the events it adds to the turn.
+
+        It says nothing about where the turn stands: that is in the main transcript.
+
+        Args:
+            record: The record.
+            tool_use_id: The tool call that started the subagent.
+            now: Seconds, by the clock that every other call uses.
+        """
         self._last_record_at = now
-        self._take(record)
-        return self._turn.events[before:]
+        if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
+            ours = self.state is State.RUNNING
+            (self._turn.events if ours else self.unprompted).append(event)
+        return self.take()
 
     def observe(self, status: Status, now: float) -> None:
         """Take a reading of the status file."""
@@ -243,78 +291,100 @@ class TurnManager:
             self._turn.acknowledged = True
         self.dialog = (status.waiting_for or "dialog") if status.state == "waiting" else None
 
-    def fail(self, error: BackendError, *, reusable: bool = False) -> None:
-        """End the turn, if one is open, with an error from outside: the process died, say."""
-        if self.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
-            self._end("failed", error=error, reusable=reusable)
-
     def tick(self, now: float) -> Command | None:
         """Draw the conclusions that time allows; return what is to be done about it, if anything."""
-        if self.state is State.RUNNING:
-            return self._tick_running(now)
-        if self.state in {State.SUBMITTED, State.BEHIND} and self.dialog is not None:
-            if now - self._status_at > _DIALOG_SETTLE:
-                self._end("failed", error=failures.unanswered(self.dialog), reusable=False)
+        signal = self._silence(now)
+        step = TABLE[self.state].get(signal) if signal is not None else None
+        if signal is None or step is None:
             return None
-        if self.state is State.SUBMITTED:
-            return self._tick_submitted(now)
-        if self.state in {State.AUTONOMOUS, State.BEHIND} and self._at_rest_for(_SETTLE, now):
-            self._step_end_other()
-        return None
+        return self._do(step, signal, None, now)
 
-    @property
-    def accepted(self) -> bool:
-        """Whether the CLI has taken the prompt of the open turn."""
-        return self.state is State.RUNNING
+    def fail(self, error: BackendError, *, died: bool = False) -> None:
+        """End the turn, if one is open, with an error from outside.
 
-    # -- records --------------------------------------------------------------------------------
+        Args:
+            error: What its consumer is to meet.
+            died: Whether the process is gone.
+        """
+        if self.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+            self._end("died" if died else "failed", error=error, reusable=False)
 
-    def _take(self, record: Record) -> None:
-        signal = signal_of(record)
-        step = TABLE[self.state].get(signal, _DEFAULT[self.state])
+    def take(self) -> list[Event]:
+        """Return the events of the turn that were not returned before."""
+        new = self._turn.events[self._turn.taken :]
+        self._turn.taken += len(new)
+        return new
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def _do(  # noqa: C901 - one case a step
+        self, step: Step, signal: Signal, record: Record | None, now: float
+    ) -> Command | None:
+        """Carry out one step of the table; a step for silence has no record."""
         match step:
-            case Step.ASIDE:
-                self.aside.append(record)
-            case Step.HOLD:
+            case Step.ENTER_AGAIN:
+                return Command.PRESS_ENTER
+            case Step.REFUSE:
+                return self._refuse(now)
+            case Step.HOLD if record is not None:
                 self._turn.held.append(record)
             case Step.ACKNOWLEDGE:
                 self._turn.acknowledged = True
+            case Step.ASIDE:
+                self._put_aside(record)
             case Step.BEGIN_OTHER:
-                self.aside.append(record)
+                self._put_aside(record)
                 self.state = State.AUTONOMOUS if self.state is State.IDLE else State.BEHIND
             case Step.END_OTHER:
-                self.aside.append(record)
-                self._step_end_other()
-            case Step.ACCEPT:
-                self._accept(record)
-            case Step.EMIT:
+                self._put_aside(record)
+                self.state = State.SUBMITTED if self.state is State.BEHIND else State.IDLE
+            case Step.ACCEPT if record is not None:
+                self._accept(record, now)
+            case Step.EMIT if record is not None:
                 self._emit(record, signal)
-                self._release(record)
+                self._release(record, now)
             case _:
-                self._emit(record, signal)
+                if record is not None:
+                    self._emit(record, signal)
                 self._conclude(step, record)
+        return None
 
-    def _step_end_other(self) -> None:
-        self.state = State.SUBMITTED if self.state is State.BEHIND else State.IDLE
+    def _put_aside(self, record: Record | None) -> None:
+        if record is not None and (event := normalize(record)) is not None:
+            self.unprompted.append(event)
 
-    def _accept(self, record: Record) -> None:
+    def _refuse(self, now: float) -> Command:
+        asked = self.dialog or "dialog"
+        self._turn.refused, self._turn.refused_at = asked, now
+        session_id = self._status.session_id
+        data = {"type": "dialog", "waitingFor": asked, "answer": "refused"}
+        self._turn.events.append(SystemMessage(subtype="dialog", data=data, session_id=session_id))
+        return Command.DISMISS
+
+    def _accept(self, record: Record, now: float) -> None:
         self.state = State.RUNNING
-        self._turn.acknowledged = True
+        turn = self._turn
+        turn.acknowledged = True
+        # A compaction that was asked for is recorded before the command that asked for it.
+        for early in [held for held in turn.held if signal_of(held) is Signal.COMPACTED]:
+            turn.held.remove(early)
+            self._emit(early, Signal.COMPACTED)
         self._emit(record, Signal.PROMPT)
-        if self._turn.prompt is not None and normalized(record.text) != self._turn.prompt:
-            error = failures.altered(self._turn.prompt, record)
-            self._end("failed", error=error, reusable=False)
+        prompt = turn.prompt
+        if prompt is None or normalized(record.text) == prompt or _runs(record, prompt):
+            self._release(record, now)
         else:
-            self._release(record)
+            self._end("failed", error=failures.altered(prompt, record), reusable=False)
 
-    def _release(self, record: Record) -> None:
+    def _release(self, record: Record, now: float) -> None:
         """Replay what was held and hangs on this record; the rest is a late line of another turn."""
         held = self._turn.held
         if record.uuid is None:  # bookkeeping, on which nothing hangs
             return
         for early in [other for other in held if other.parent_uuid == record.uuid]:
             held.remove(early)
-            self._take(early)
+            signal = signal_of(early)
+            self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, early, now)
 
     def _emit(self, record: Record, signal: Signal) -> None:
         match signal:
@@ -338,69 +408,29 @@ class TurnManager:
         if (event := normalize(record)) is not None:
             self._turn.events.append(event)
 
-    def _conclude(self, step: Step, record: Record) -> None:
-        kind = _ENDINGS[step]
-        if step is Step.REJECT:
-            # The refused text may stand in the box again, with no way to tell.
-            self._end(kind, error=failures.rejected(record), reusable=False)
-        elif step is Step.INTERRUPT and self._turn.refused is not None:
-            self._end("failed", error=failures.unanswered(self._turn.refused))
-        elif step is Step.COMPLETE and self._turn.error is not None:
-            self._fail_by(self._turn.error)
-        elif step is Step.COMPLETE and (cut := self._cut_answer()) is not None:
-            self._end("failed", error=cut)
-        else:
-            self._end(kind)
+    # -- silence --------------------------------------------------------------------------------
 
-    # -- time -----------------------------------------------------------------------------------
-
-    def _tick_submitted(self, now: float) -> Command | None:
-        turn = self._turn
-        quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
-        if quiet <= _ENTER_AGAIN:
-            return None
-        untaken = self._status.state == "idle" and not turn.acknowledged
-        if untaken and turn.enters < _MOST_ENTERS:
-            return Command.PRESS_ENTER
-        if self._status.at_rest and quiet > 2 * _ENTER_AGAIN:
-            self._end("failed", error=failures.not_accepted(), reusable=False)
-        return None
-
-    def _tick_running(self, now: float) -> Command | None:
-        if (error := self._final_error()) is not None:
-            resting = self._status.at_rest or self._status.state == "waiting"
-            quiet = now - max(self._last_record_at, self._status_at)
-            if resting and quiet > _ERROR_SETTLE:
-                self._fail_by(error)
-        elif self.dialog is not None:
-            return self._tick_dialog(self.dialog, now)
-        elif not self._turn.status_moved:
-            # A CLI that was started on a written history should have begun to answer it.
-            if self._status.at_rest and now - self._status_at > _LOAD_SETTLE:
-                resumed = self._turn.prompt is None
-                missing = failures.not_loaded() if resumed else failures.no_end()
-                self._end("failed", error=missing, reusable=False)
-        elif self._at_rest_for(_SETTLE, now):
-            # Without output no mark is written either, and the prompt is back in the box.
-            spoken = any(isinstance(event, AssistantMessage) for event in self._turn.events)
-            if self._turn.refused is not None:
-                unanswered = failures.unanswered(self._turn.refused)
-                self._end("failed", error=unanswered, restored=not spoken)
-            elif self._turn.interrupt_sent:
-                self._end("interrupted", restored=not spoken)
-            else:
-                self._end("failed", error=failures.no_end(), reusable=False)
-        return None
-
-    def _tick_dialog(self, asked: str, now: float) -> Command | None:
-        turn = self._turn
-        if turn.refused is None or self._status_at > turn.refused_at:
-            if now - self._status_at > _DIALOG_SETTLE:
-                turn.refused, turn.refused_at = asked, now
-                return Command.DISMISS
-        elif now - turn.refused_at > _DIALOG_GRACE:
-            self._end("failed", error=failures.unanswered(asked), reusable=False)
-        return None
+    def _silence(self, now: float) -> Signal | None:
+        """Return what it means that nothing has happened for as long as nothing has."""
+        turn, at_rest = self._turn, self._status.at_rest
+        quiet = now - max(self._last_record_at, self._status_at)
+        if self.state is State.RUNNING and self._final_error() is not None:
+            resting = at_rest or self.dialog is not None  # a usage limit opens a panel behind it
+            return Signal.FAILED if resting and quiet > _ERROR_SETTLE else None
+        if self.dialog is not None:
+            if turn.refused is not None and self._status_at <= turn.refused_at:
+                return Signal.STILL_ASKING if now - turn.refused_at > _DIALOG_GRACE else None
+            return Signal.ASKING if now - self._status_at > _DIALOG_SETTLE else None
+        if self.state is State.SUBMITTED:
+            quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
+            untaken = self._status.state == "idle" and not turn.acknowledged
+            if untaken and turn.enters < _MOST_ENTERS:
+                return Signal.UNTAKEN if quiet > _ENTER_AGAIN else None
+            return Signal.IGNORED if at_rest and quiet > 2 * _ENTER_AGAIN else None
+        if at_rest and not turn.status_moved:
+            # It should have begun to work by now, which the status file would have told.
+            return Signal.UNMOVED if now - self._status_at > _LOAD_SETTLE else None
+        return Signal.AT_REST if at_rest and quiet > _SETTLE else None
 
     def _final_error(self) -> Record | None:
         """Return the error record that ends the turn if nothing follows; None for one in the middle."""
@@ -409,23 +439,54 @@ class TurnManager:
             return None
         return None if error.message.get("stop_reason") == "tool_use" else error
 
-    def _at_rest_for(self, seconds: float, now: float) -> bool:
-        quiet = now - max(self._last_record_at, self._status_at)
-        return self._status.at_rest and self._turn.status_moved and quiet > seconds
-
     # -- endings --------------------------------------------------------------------------------
 
-    def _fail_by(self, record: Record) -> None:
-        error = failures.failure(record)
-        self._end("failed", error=error, reusable=not isinstance(error, AuthError))
+    def _conclude(  # noqa: C901, PLR0912 - one case an ending
+        self, step: Step, record: Record | None
+    ) -> None:
+        """End our turn, as a step of the table says."""
+        turn = self._turn
+        match step:
+            case Step.COMPLETE | Step.FAIL if turn.error is not None:
+                error = failures.failure(turn.error)
+                self._end("failed", error=error, reusable=not isinstance(error, AuthError))
+            case Step.COMPLETE if self._is_cut():
+                self._end("failed", error=failures.cut_off())
+            case Step.COMPLETE:
+                self._end("completed")
+            case Step.INTERRUPT | Step.SETTLE if turn.refused is not None:
+                restored = step is Step.SETTLE and not self._has_spoken()
+                self._end("failed", error=failures.unanswered(turn.refused), restored=restored)
+            case Step.INTERRUPT:
+                self._end("interrupted")
+            case Step.SETTLE if turn.interrupt_sent:
+                # Without output no mark is written either, and the prompt is back in the box.
+                self._end("interrupted", restored=not self._has_spoken())
+            case Step.REJECT if record is not None:
+                # The refused text may stand in the box again, with no way to tell.
+                self._end("rejected", error=failures.rejected(record), reusable=False)
+            case Step.HOOK_STOP:
+                self._end("stopped_by_hook")
+            case Step.LOCAL:
+                self._end("local_command")
+            case Step.DIALOG_FAIL:
+                asked = failures.unanswered(self.dialog or "dialog")
+                self._end("failed", error=asked, reusable=False)
+            case Step.NOT_ACCEPTED:
+                self._end("failed", error=failures.not_accepted(), reusable=False)
+            case Step.NOT_LOADED if turn.prompt is None:
+                self._end("failed", error=failures.not_loaded(), reusable=False)
+            case _:
+                self._end("failed", error=failures.no_end(), reusable=False)
 
-    def _cut_answer(self) -> BackendError | None:
+    def _has_spoken(self) -> bool:
+        return any(isinstance(event, AssistantMessage) for event in self._turn.events)
+
+    def _is_cut(self) -> bool:
         # 2.1.197 takes a body that ends without message_stop for a whole one; the API itself never
         # ends a message without a stop reason.
         last = next((e for e in reversed(self.events) if isinstance(e, AssistantMessage)), None)
-        if last is None or last.stop_reason is not None or last.model == "<synthetic>":
-            return None
-        return failures.cut_off()
+        return last is not None and last.stop_reason is None and last.model != "<synthetic>"
 
     def _end(
         self,
@@ -435,6 +496,9 @@ class TurnManager:
         reusable: bool = True,
         restored: bool = False,
     ) -> None:
+        for late in self._turn.held:
+            self._put_aside(late)
+        self._turn.held.clear()
         result = make_result(
             kind,
             self._turn.events,
@@ -447,3 +511,8 @@ class TurnManager:
             error.session_id = error.session_id or result.session_id
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
+
+
+def _runs(record: Record, prompt: str) -> bool:
+    """Whether a record is how the CLI writes a command that was sent on purpose."""
+    return prompt.startswith("/") and is_command(record)

@@ -288,7 +288,7 @@ class Cli:
         self.busy = self.waiting = False
         time.sleep(turn.get("lag", 0))
         self.set_status("idle")
-        self.say("\x1b[2K\r\u276f\xa0")
+        self.say(f"\x1b[2K\r\u276f\xa0{self.box[:40]}")
         if turn.get("panel"):
             self.show_panel(turn["panel"])
         if turn.get("late"):  # the records of a turn that was already left

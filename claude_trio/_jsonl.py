@@ -21,9 +21,9 @@ from .errors import MessageParseError
 from .options import log_unreadable
 
 _CHUNK: Final = 1 << 18
-# Two writes within one tick of the file system's clock look like one. Until a time stamp is this
-# old, the file is read at every look.
-_CLOCK_TICK_NS: Final = 100_000_000
+#: Two writes within one tick of the file system's clock look like one. Until a time stamp is this
+#: old, what it is about is read at every look.
+CLOCK_TICK_NS: Final = 100_000_000
 
 
 class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
@@ -177,7 +177,7 @@ class StatusFile:
             self._seen = self._status = None
             return None
         seen = (found.st_mtime_ns, found.st_size)
-        if seen != self._seen or time.time_ns() - found.st_mtime_ns < _CLOCK_TICK_NS:
+        if seen != self._seen or time.time_ns() - found.st_mtime_ns < CLOCK_TICK_NS:
             try:
                 status = parse_status(self.path.read_bytes())
             except FileNotFoundError:

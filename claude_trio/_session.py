@@ -373,7 +373,12 @@ class Session:
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
         for record in records:
+            if record.type == "user":  # perhaps a tool's result; what its subagent said came before
+                self._feed_subagents(now)
             self._deliver(self.turns.feed(record, now))
+        self._feed_subagents(now)
+
+    def _feed_subagents(self, now: float) -> None:
         for record, tool_use_id in self._files.read_subagents():
             self._deliver(self.turns.feed_subagent(record, tool_use_id, now))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ._jsonl import JsonlWatcher
+from ._jsonl import CLOCK_TICK_NS, JsonlWatcher
 from ._protocol.records import Record
 from .errors import MessageParseError
 
@@ -59,7 +60,8 @@ class SubagentFiles:
                 continue
             watcher = JsonlWatcher(path, on_parse_error=self._on_parse_error)
             self._watchers[path.name] = (watcher, tool_use_id)
-        self._seen = None if waiting else changed_at
+        settled = time.time_ns() - changed_at > CLOCK_TICK_NS
+        self._seen = changed_at if settled and not waiting else None
 
 
 def _tool_use_id(path: Path) -> str | None:

@@ -52,6 +52,9 @@ QUIET_SETTINGS: Final[Mapping[str, Any]] = {
     "workflowKeywordTriggerEnabled": False,
 }
 
+#: Tools that the CLI does not get: they start turns by themselves, and no other switch ends that.
+SWITCHED_OFF_TOOLS: Final = ("ScheduleWakeup",)
+
 # What a child inherits: its user, its language, its network and its login, nothing else. In
 # particular no CLAUDE_CODE_CHILD_SESSION (a CLI started below another one would write no
 # transcript) and no API key (the CLI would ask about it, and bill it).
@@ -237,6 +240,7 @@ class BackendOptions:
         else:
             # Never left out: the CLI's own default asks, or decides by itself.
             arguments = ["--permission-mode", self.permission_mode]
+        arguments += ["--disallowedTools", *SWITCHED_OFF_TOOLS]
         if self.model is not None:
             arguments += ["--model", self.model]
         if self.system_prompt is not None:

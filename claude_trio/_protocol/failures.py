@@ -67,9 +67,16 @@ def classify(record: Record) -> str:
     return code if code == "invalid_request" else "unknown"
 
 
-def failure(record: Record) -> BackendError:
-    """Return the exception for an error record; the turn adds what it had read."""
+def failure(record: Record, *, cut: bool = False) -> BackendError:
+    """Return the exception for an error record; the turn adds what it had read.
+
+    Args:
+        record: The record.
+        cut: Whether it stands behind an answer that has no end.
+    """
     kind = classify(record)
+    if cut and kind in {"unknown", "server", "connection"}:
+        kind = "truncated"
     common: dict[str, Any] = {
         "message": record.text or "the CLI recorded an error without a text",
         "kind": kind,

@@ -115,7 +115,7 @@ def _block(raw: Mapping[str, Any]) -> ContentBlock:
 def _origin(record: Record, content: tuple[ContentBlock, ...]) -> str:
     if any(isinstance(block, ToolResultBlock) for block in content):
         return "tool"
-    if record.prompt_source in {"typed", "queued"} and not record.is_meta:
+    if record.is_command or (record.prompt_source in {"typed", "queued"} and not record.is_meta):
         return "prompt"
     if record.text.startswith(INTERRUPT_MARK):
         return "interrupt"

@@ -17,6 +17,8 @@ from cattrs.gen import make_dict_structure_fn, override
 from ..errors import MessageParseError
 from .converter import make_converter
 
+_COMMANDS: Final = ("<command-name>", "<command-message>", "<bash-input>")
+
 
 class LineBuffer:
     """Cuts a stream of bytes into complete lines, however the bytes arrive."""
@@ -81,6 +83,11 @@ class Record:
             for block in self.blocks
             if block.get("type") == "text" and isinstance(block.get("text"), str)
         )
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it is a command that was given to the CLI, which it writes in tags of its own."""
+        return self.type == "user" and not self.is_meta and self.text.startswith(_COMMANDS)
 
 
 CONVERTER: Final = make_converter()

@@ -44,7 +44,6 @@ _SYSTEM: Final[Mapping[str, Signal]] = {
     "local_command": Signal.LOCAL_OUTPUT,
     "compact_boundary": Signal.COMPACTED,
 }
-_COMMANDS: Final = ("<command-name>", "<command-message>", "<bash-input>")
 
 
 def signal_of(record: Record) -> Signal:
@@ -69,11 +68,6 @@ def signal_of(record: Record) -> Signal:
     return Signal.NOTE
 
 
-def is_command(record: Record) -> bool:
-    """Whether a user's record is a command of the CLI, which it writes in tags of its own."""
-    return not record.is_meta and record.text.startswith(_COMMANDS)
-
-
 def _user_signal(record: Record) -> Signal:
     text = record.text
     if any(block.get("type") == "tool_result" for block in record.blocks):
@@ -88,4 +82,4 @@ def _user_signal(record: Record) -> Signal:
         return Signal.LOCAL_OUTPUT
     if record.raw.get("isCompactSummary") is True:
         return Signal.COMPACTED
-    return Signal.PROMPT if is_command(record) else Signal.CONTINUATION
+    return Signal.PROMPT if record.is_command else Signal.CONTINUATION

@@ -50,7 +50,7 @@ from .keys import normalized
 from .normalize import normalize
 from .outcome import Outcome, make_result
 from .records import Record
-from .signals import Signal, is_command, signal_of
+from .signals import Signal, signal_of
 from .status import Status
 
 _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
@@ -158,6 +158,8 @@ DEFAULT: Final[Mapping[State, Step]] = {
     State.RUNNING: _S.EMIT,
     State.AUTONOMOUS: _S.ASIDE,
 }
+
+_BEFORE_COMMANDS: Final = frozenset({Signal.COMPACTED, Signal.CONTINUATION})
 
 
 @attrs.define(eq=False)
@@ -365,10 +367,12 @@ class TurnManager:
         self.state = State.RUNNING
         turn = self._turn
         turn.acknowledged = True
-        # A compaction that was asked for is recorded before the command that asked for it.
-        for early in [held for held in turn.held if signal_of(held) is Signal.COMPACTED]:
-            turn.held.remove(early)
-            self._emit(early, Signal.COMPACTED)
+        if record.is_command:
+            # A command is recorded behind a caveat for the model, and behind a compaction if it asked
+            # for one.
+            for early in [held for held in turn.held if signal_of(held) in _BEFORE_COMMANDS]:
+                turn.held.remove(early)
+                self._emit(early, signal_of(early))
         self._emit(record, Signal.PROMPT)
         prompt = turn.prompt
         if prompt is None or normalized(record.text) == prompt or _runs(record, prompt):
@@ -448,7 +452,7 @@ class TurnManager:
         turn = self._turn
         match step:
             case Step.COMPLETE | Step.FAIL if turn.error is not None:
-                error = failures.failure(turn.error)
+                error = failures.failure(turn.error, cut=self._is_cut())
                 self._end("failed", error=error, reusable=not isinstance(error, AuthError))
             case Step.COMPLETE if self._is_cut():
                 self._end("failed", error=failures.cut_off())
@@ -483,10 +487,19 @@ class TurnManager:
         return any(isinstance(event, AssistantMessage) for event in self._turn.events)
 
     def _is_cut(self) -> bool:
-        # 2.1.197 takes a body that ends without message_stop for a whole one; the API itself never
-        # ends a message without a stop reason.
-        last = next((e for e in reversed(self.events) if isinstance(e, AssistantMessage)), None)
-        return last is not None and last.stop_reason is None and last.model != "<synthetic>"
+        """Whether the model's last words have no end, which the API itself never leaves out.
+
+        2.1.197 takes a body that ends without ``message_stop`` for a whole one.
+        """
+        said = (
+            event
+            for event in reversed(self._turn.events)
+            if isinstance(event, AssistantMessage) and event.error is None
+        )
+        last = next(said, None)
+        if last is None or last.stop_reason is not None or last.model == "<synthetic>":
+            return False
+        return bool(last.text)
 
     def _end(
         self,
@@ -515,4 +528,4 @@ class TurnManager:
 
 def _runs(record: Record, prompt: str) -> bool:
     """Whether a record is how the CLI writes a command that was sent on purpose."""
-    return prompt.startswith("/") and is_command(record)
+    return prompt.startswith(("/", "!")) and record.is_command

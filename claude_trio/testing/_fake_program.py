@@ -31,6 +31,7 @@ VALUE_FLAGS = {
     "--resume",
     "--model",
     "--permission-mode",
+    "--disallowedTools",
     "--system-prompt",
     "--append-system-prompt",
     "--settings",

@@ -33,6 +33,7 @@ class ReplyOptions(TypedDict, total=False):
     delay: float
     first_token_delay: float
     interval: float
+    end_delay: float
     chunk: int
     hold_before: trio.Event | None
     hold_after: trio.Event | None

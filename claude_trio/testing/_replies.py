@@ -67,11 +67,14 @@ class Cut:
         events: Counts events of the stream instead, and overrides `after`.
         how: ``"close"``: the connection is closed. ``"reset"``: it is reset. ``"end"``: the body
             ends in good order, but without ``message_stop``.
+        delay: Seconds between what was sent and the end. A client that gets both at once may
+            never look at what was sent.
     """
 
     after: Literal["request", "headers"] | int = 1
     events: int | None = attrs.field(default=None, kw_only=True)
     how: Literal["close", "reset", "end"] = attrs.field(default="close", kw_only=True)
+    delay: float = attrs.field(default=0.0, kw_only=True)
 
 
 @attrs.frozen
@@ -108,6 +111,7 @@ class Reply:
         delay: Seconds before the response headers.
         first_token_delay: Seconds between ``message_start`` and the first content block.
         interval: Seconds between two deltas.
+        end_delay: Seconds between the last content block and the stop reason.
         chunk: Characters in a delta. With 4 a delta is about a token, and `interval` is the time
             that the model takes for one.
         hold_before: Nothing is sent, not even headers, until this is set.
@@ -127,6 +131,7 @@ class Reply:
     delay: float
     first_token_delay: float
     interval: float
+    end_delay: float
     chunk: int
     hold_before: trio.Event | None
     hold_after: trio.Event | None
@@ -143,6 +148,7 @@ class Reply:
         delay: float = 0.0,
         first_token_delay: float = 0.0,
         interval: float = 0.0,
+        end_delay: float = 0.0,
         chunk: int = 24,
         hold_before: trio.Event | None = None,
         hold_after: trio.Event | None = None,
@@ -164,6 +170,7 @@ class Reply:
             delay=delay,
             first_token_delay=first_token_delay,
             interval=interval,
+            end_delay=end_delay,
             chunk=chunk,
             hold_before=hold_before,
             hold_after=hold_after,

@@ -136,10 +136,14 @@ async def _send_stream(
             await trio.sleep(reply.first_token_delay)
         elif before == event["type"] == "content_block_delta":
             await trio.sleep(reply.interval)
+        elif event["type"] == "message_delta":
+            await trio.sleep(reply.end_delay)
         before = event["type"]
         await connection.send_event(event)
         if position == held_at and reply.hold_after is not None:
             await hold(reply.hold_after)
+    if isinstance(fault, Cut):
+        await trio.sleep(fault.delay)
     match fault:
         case Cut(how="close" | "reset"):
             connection.drop(fault)

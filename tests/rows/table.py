@@ -1,0 +1,981 @@
+"""The rows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from claude_trio.testing import (
+    Cut,
+    ErrorEvent,
+    HttpError,
+    RecordedRequest,
+    Reply,
+    redacted_thinking,
+    text,
+    thinking,
+    tool_use,
+)
+
+from .play import NEXT, OR, Row, Seen, Stage
+
+Script = Callable[[Stage], object]
+
+
+def says(*replies: Any) -> Script:
+    """Queue replies: a string, a tuple of blocks, or a whole `Reply` or `HttpError`."""
+
+    def script(stage: Stage) -> None:
+        for reply in replies:
+            if isinstance(reply, tuple):
+                stage.api.reply(*reply)
+            else:
+                stage.api.reply(reply)
+
+    return script
+
+
+def always(answer: Reply | HttpError, then: int = 20) -> Script:
+    """Queue the same answer as often as a CLI may try."""
+    return says(*[answer] * then)
+
+
+def bash(command: str, **more: Any) -> dict[str, Any]:
+    return tool_use("Bash", {"command": command, "description": "Do it", **more})
+
+
+def hook(event: str, command: str, matcher: str = "") -> dict[str, Any]:
+    entry: dict[str, Any] = {"hooks": [{"type": "command", "command": command}]}
+    if matcher:
+        entry["matcher"] = matcher
+    return {"hooks": {event: [entry]}}
+
+
+def hook_saying(event: str, answer: dict[str, Any], matcher: str = "") -> dict[str, Any]:
+    return hook(event, f"printf %s '{json.dumps(answer)}'", matcher)
+
+
+def once(event: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """Make settings with a hook that says something the first time only."""
+    said = f"printf %s '{json.dumps(answer)}'"
+    return hook(event, f"test -e $HOME/once || {{ touch $HOME/once; {said}; }}")
+
+
+def limited(kind: str, hours: float) -> Script:
+    """Queue a usage limit of a subscription, which the CLI believes with a login of one only."""
+
+    def script(stage: Stage) -> None:
+        headers = {
+            "anthropic-ratelimit-unified-status": "rejected",
+            "anthropic-ratelimit-unified-reset": str(round(time.time() + hours * 3600)),
+            "anthropic-ratelimit-unified-representative-claim": kind,
+            "x-should-retry": "false",
+        }
+        stage.api.error(429, message="limit", headers=headers)
+
+    return script
+
+
+OAUTH: Final = {"ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "made-up"}
+BACKGROUND: Final = {"CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "", "CLAUDE_CODE_DISABLE_CRON": ""}
+INTERRUPTED: Final = "[Request interrupted by user"
+COMPLETED: Final = "prompt text end"
+
+
+def failed(error: str, **more: Any) -> Seen:
+    """A turn that ends with an error record."""
+    how: dict[str, Any] = {
+        "kind": "failed",
+        "events": "prompt error",
+        "text": None,
+        "stop": None,
+        "messages": 0,
+        "error": error,
+        "asked": f"hello\n|{NEXT}",
+    }
+    return Seen(**(how | more))
+
+
+#: On 2.1.197 an error is followed by the record that ends a turn.
+OLD_ERROR: Final = {"events": "prompt error end"}
+#: And behind a usage limit a panel opens, half a second later, in which the next prompt may get lost.
+OLD_LIMIT: Final = {
+    **OLD_ERROR,
+    "next": f"same{OR}other",
+    "asked": f"hello\n|{NEXT}{OR}hello|{NEXT}",
+}
+
+
+# -- acts
+
+
+async def interrupt_when_held(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    await stage.interrupt()
+
+
+async def interrupt_while_streaming(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    seen = stage.session._process
+    assert seen is not None
+    await stage.until(lambda: "heron" in seen.screen.render())
+    await stage.interrupt()
+
+
+async def interrupt_a_tool(stage: Stage) -> None:
+    await stage.until_event("tool_use")
+    await stage.until(lambda: (stage.world.cwd / "started").exists())
+    await stage.interrupt()
+
+
+async def interrupt_a_retry(stage: Stage) -> None:
+    await stage.api.wait_for_requests(2)
+    await stage.interrupt()
+
+
+async def queue_another(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    await queue(stage)
+    stage.gate.set()
+
+
+async def queue(stage: Stage) -> None:
+    process = stage.session._process
+    assert process is not None
+    await process.write(b"\x1b[200~from elsewhere\x1b[201~")
+    await trio.sleep(0.2)  # between two keys of somebody else
+    await process.write(b"\r")
+    transcript = stage.session._files.transcript
+    await stage.until(lambda: transcript.exists() and b'"enqueue"' in transcript.read_bytes())
+
+
+async def queue_another_while_a_tool_runs(stage: Stage) -> None:
+    await stage.until(lambda: (stage.world.cwd / "started").exists())
+    await queue(stage)
+    (stage.world.cwd / "go").touch()
+
+
+async def wait_for_an_own_turn(stage: Stage) -> None:
+    await stage.until(
+        lambda: (
+            "turn_duration" in [getattr(e, "subtype", "") for e in stage.session.turns.unprompted]
+        )
+    )
+
+
+# -- scripts
+
+
+def held(*before: Any) -> Script:
+    """Queue replies, and one behind them that never begins."""
+
+    def script(stage: Stage) -> None:
+        says(*before)(stage)
+        stage.api.reply("never", hold_before=stage.gate)
+
+    return script
+
+
+def held_in(*blocks: Any, block: int = 0) -> Script:
+    """Queue one reply that stops in the middle of a block."""
+
+    def script(stage: Stage) -> None:
+        stage.api.reply(*blocks, chunk=20, hold_after=stage.gate, hold_block=block)
+
+    return script
+
+
+def released(*after: Any) -> Script:
+    """Queue one reply that is held until the gate is opened, and replies behind it."""
+
+    def script(stage: Stage) -> None:
+        stage.api.reply("first", hold_before=stage.gate)
+        says(*after)(stage)
+
+    return script
+
+
+def subagent(*replies: Any, background: bool = False) -> Script:
+    """Let the model start a subagent; the model gets the replies, the subagent one of its own."""
+
+    def script(stage: Stage) -> None:
+        task = "look around"
+        how: dict[str, Any] = {"run_in_background": True} if background else {}
+        about = {"description": "Look", "prompt": task, "subagent_type": "general-purpose", **how}
+        answers = iter([Reply(tool_use("Agent", about)), *(Reply(reply) for reply in replies)])
+
+        # They ask in any order.
+        def answer(request: RecordedRequest) -> Reply:
+            return Reply("I looked") if request.prompt == task else next(answers)
+
+        for _ in range(len(replies) + 2):
+            stage.api.reply(answer)
+
+    return script
+
+
+LARGE: Final = "head -c 40000 /dev/zero | tr '\\0' x"
+
+ROWS: Final = (
+    # -- §2: normal turns
+    Row(name="2-text", script=says("hi"), seen=Seen(events=COMPLETED, text="hi")),
+    Row(
+        name="2-thinking-and-text",
+        script=says((thinking("hm"), "hi")),
+        seen=Seen(events="prompt thinking text end", text="hi"),
+    ),
+    Row(
+        name="2-redacted-thinking",
+        script=says((redacted_thinking(), "hi")),
+        seen=Seen(events="prompt redacted_thinking text end", text="hi"),
+    ),
+    Row(
+        name="2-three-texts",
+        script=says(("one ", "two ", "three")),
+        seen=Seen(events="prompt text text text end", text="one two three"),
+    ),
+    Row(
+        name="2-parallel-tools",
+        script=says((thinking("hm"), "two", bash("sleep 0.5; echo a"), bash("echo b")), "done"),
+        seen=Seen(
+            events="prompt thinking text tool_use tool_use result result text end",
+            text="done",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="2-tool-fails",
+        script=says((bash("exit 3"),), "it failed"),
+        seen=Seen(events="prompt tool_use failure text end", text="it failed", messages=2),
+    ),
+    Row(
+        name="2-missing-file",
+        script=says((tool_use("Read", {"file_path": "/nonexistent"}),), "missing"),
+        seen=Seen(events="prompt tool_use failure text end", text="missing", messages=2),
+    ),
+    Row(
+        name="2-unknown-tool",
+        script=says((tool_use("NoSuchTool", {}),), "none"),
+        seen=Seen(events="prompt tool_use failure text end", text="none", messages=2),
+    ),
+    Row(
+        name="2-bad-input",
+        script=says((tool_use("Bash", {"nonsense": 1}),), "none"),
+        seen=Seen(events="prompt tool_use failure text end", text="none", messages=2),
+    ),
+    Row(
+        name="2-tool-block-but-end_turn",
+        script=says(Reply(bash("echo a"), stop_reason="end_turn"), "done"),
+        seen=Seen(events="prompt tool_use result text end", text="done", messages=2),
+    ),
+    Row(
+        name="2-tool-block-but-max_tokens",
+        script=says(Reply(bash("echo a"), stop_reason="max_tokens"), "done"),
+        seen=Seen(events="prompt tool_use result text end", text="done", messages=2),
+    ),
+    Row(
+        name="2-tool_use-without-a-tool",
+        script=says(Reply("calling", stop_reason="tool_use"), "done"),
+        seen=Seen(events="prompt cli text end", text="done"),
+        old={"events": "prompt text cli text end", "messages": 2},
+    ),
+    Row(
+        name="2-stop-hook",
+        script=says("hi"),
+        settings=hook("Stop", "sleep 0.5"),
+        seen=Seen(events="prompt text stop_hook_summary end", text="hi"),
+    ),
+    Row(
+        name="2-large-output",
+        script=says((bash(LARGE),), "much"),
+        seen=Seen(events="prompt tool_use result text end", text="much", messages=2),
+    ),
+    Row(
+        name="2-write-edit-read",
+        script=says(
+            (tool_use("Write", {"file_path": "note.txt", "content": "one"}),),
+            (tool_use("Read", {"file_path": "note.txt"}),),
+            "done",
+        ),
+        seen=Seen(
+            events="prompt tool_use result tool_use result text end", text="done", messages=3
+        ),
+    ),
+    Row(
+        name="2-model-fallback",
+        script=says(*[HttpError(529)] * 3, "from the other"),
+        flags=("--model", "claude-opus-4-8", "--fallback-model", "claude-sonnet-4-5"),
+        env={"CLAUDE_CODE_MAX_RETRIES": "4"},
+        seen=Seen(events="prompt model_fallback text end", text="from the other"),
+    ),
+    Row(
+        name="2-late-end",
+        script=says(Reply("hi", end_delay=1.5)),
+        seen=Seen(events=COMPLETED, text="hi"),
+    ),
+    Row(
+        name="2-tool-times-out",
+        script=says((bash("sleep 1000", timeout=1000),), "too slow"),
+        seen=Seen(events="prompt tool_use failure text end", text="too slow", messages=2),
+    ),
+    # -- §3: stop reasons that are not the end
+    Row(
+        name="3-max_tokens-once",
+        script=says(Reply("one", stop_reason="max_tokens"), "two"),
+        seen=Seen(events="prompt text cli text end", text="two", messages=2),
+        old={"events": "prompt text text end"},
+    ),
+    Row(
+        name="3-max_tokens-always",
+        script=always(Reply("more", stop_reason="max_tokens")),
+        seen=failed(
+            "BackendError max_output_tokens",
+            events="prompt text cli text cli text cli text error",
+            text="more",
+            stop="max_tokens",
+            messages=4,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text text text text error end"},
+    ),
+    Row(
+        name="3-context-window-exceeded",
+        script=says(Reply("one", stop_reason="model_context_window_exceeded"), "two"),
+        seen=Seen(events="prompt text cli text end", text="two", messages=2),
+        old={"events": "prompt text text end"},
+    ),
+    Row(
+        name="3-refusal-once",
+        script=says(Reply("I will not", stop_reason="refusal"), "but this"),
+        seen=Seen(events="prompt text informational cli text end", text="but this", messages=2),
+        old={
+            "kind": "failed",
+            "events": "prompt text model_refusal_no_fallback error end",
+            "text": "I will not",
+            "stop": "refusal",
+            "messages": 1,
+            "error": "BackendError refusal",
+        },
+    ),
+    Row(
+        name="3-refusal-always",
+        script=always(Reply("I will not", stop_reason="refusal")),
+        seen=failed(
+            "BackendError refusal",
+            events="prompt text informational cli text model_refusal_no_fallback error",
+            text="I will not",
+            stop="refusal",
+            messages=2,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text model_refusal_no_fallback error end", "messages": 1},
+    ),
+    Row(
+        name="3-pause_turn",
+        script=says(Reply("a pause", stop_reason="pause_turn")),
+        seen=Seen(events=COMPLETED, text="a pause", stop="pause_turn"),
+    ),
+    Row(
+        name="3-stop_sequence",
+        script=says(Reply("stopped", stop_reason="stop_sequence")),
+        seen=Seen(events=COMPLETED, text="stopped", stop="stop_sequence"),
+    ),
+    Row(
+        name="3-unknown-stop-reason",
+        script=says(Reply("new", stop_reason="brand_new")),
+        seen=Seen(events=COMPLETED, text="new", stop="brand_new"),
+    ),
+    Row(
+        name="3-no-stop-reason",
+        script=says(Reply("new", stop_reason=None)),
+        seen=failed("BackendError truncated", events=COMPLETED, text="new", messages=1, asked=NEXT),
+    ),
+    Row(
+        name="3-refusal-of-nothing",
+        script=always(Reply(stop_reason="refusal")),
+        seen=failed(
+            "BackendError refusal",
+            events="prompt informational cli model_refusal_no_fallback error",
+        ),
+        old={"events": "prompt model_refusal_no_fallback error end"},
+    ),
+    Row(
+        name="3-empty-text",
+        script=says(Reply(""), "now"),
+        seen=Seen(events="prompt text cli text end", text="now", messages=2),
+    ),
+    Row(
+        name="3-empty-content",
+        script=says(Reply(), "now"),
+        seen=Seen(events="prompt cli text end", text="now"),
+    ),
+    Row(
+        name="3-only-thinking",
+        script=says((thinking("hm"),), "now"),
+        seen=Seen(events="prompt thinking cli text end", text="now", messages=2),
+    ),
+    Row(
+        name="3-empty-for-ever",
+        script=always(Reply()),
+        seen=Seen(
+            events="prompt cli end", text=None, stop=None, messages=0, asked=f"hello\n|{NEXT}"
+        ),
+        old={
+            "asked": "hello\n|[Your previous response had no visible output. "
+            f"Please continue and produce a user-visible response.]\n|{NEXT}"
+        },
+    ),
+    # -- §4: things that run in the background
+    Row(
+        name="4-subagent",
+        script=subagent("all seen"),
+        seen=Seen(
+            events="prompt tool_use result text end",
+            subagents="cli text",
+            text="all seen",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="4-background-shell",
+        script=says((bash("sleep 1", run_in_background=True),), "it runs", "it has ended"),
+        env=BACKGROUND,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            text="it runs",
+            messages=2,
+            unprompted="auto text end",
+        ),
+    ),
+    Row(
+        name="4-background-subagent",
+        script=subagent("it looks", "all seen", background=True),
+        env=BACKGROUND,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            subagents=f"cli text{OR}cli{OR}",
+            text="it looks",
+            messages=2,
+            unprompted="auto text end",
+        ),
+    ),
+    Row(
+        name="4-wake-up-switched-off",
+        script=says((tool_use("ScheduleWakeup", {"delaySeconds": 60, "reason": "x"}),), "not so"),
+        seen=Seen(events="prompt tool_use failure text end", text="not so", messages=2),
+    ),
+    Row(
+        name="4-background-switched-off",
+        script=says((bash("echo a", run_in_background=True),), "not so"),
+        seen=Seen(events="prompt tool_use failure text end", text="not so", messages=2),
+    ),
+    # -- §5: API errors
+    Row(
+        name="5-400",
+        script=always(HttpError(400, message="odd")),
+        old=OLD_ERROR,
+        seen=failed("BackendError unknown", status=400),
+    ),
+    Row(
+        name="5-400-too-long",
+        script=always(HttpError(400, message="prompt is too long: 9 > 8")),
+        old=OLD_ERROR,
+        seen=failed("BackendError context_overflow", status=400),
+    ),
+    Row(
+        name="5-400-credit",
+        script=always(HttpError(400, message="Your credit balance is too low")),
+        old=OLD_ERROR,
+        seen=failed("BackendError billing", status=400),
+    ),
+    Row(
+        name="5-401",
+        script=always(HttpError(401, message="invalid token")),
+        old=OLD_ERROR,
+        seen=failed("AuthError auth", status=401, next="other", asked=f"hello|{NEXT}"),
+    ),
+    Row(
+        name="5-402",
+        script=always(HttpError(402)),
+        old=OLD_ERROR,
+        seen=failed("BackendError billing", status=402),
+    ),
+    Row(
+        name="5-403",
+        script=always(HttpError(403)),
+        old=OLD_ERROR,
+        seen=failed("AuthError auth", status=403, next="other", asked=f"hello|{NEXT}"),
+    ),
+    Row(
+        name="5-403-revoked",
+        script=always(HttpError(403, message="OAuth token has been revoked")),
+        env=OAUTH,
+        old=OLD_ERROR,
+        seen=failed("AuthError auth", status=403, next="other", asked=f"hello|{NEXT}"),
+    ),
+    Row(
+        name="5-403-organization",
+        script=always(
+            HttpError(
+                403,
+                message="OAuth authentication is currently not allowed for this organization.",
+            )
+        ),
+        env=OAUTH,
+        old=OLD_ERROR,
+        seen=failed("AuthError auth", status=403, next="other", asked=f"hello|{NEXT}"),
+    ),
+    Row(
+        name="5-404",
+        script=always(HttpError(404)),
+        old=OLD_ERROR,
+        seen=failed("BackendError model_not_found", status=404),
+    ),
+    Row(
+        name="5-413",
+        script=always(HttpError(413)),
+        old=OLD_ERROR,
+        seen=failed("BackendError request_too_large", status=413),
+    ),
+    Row(
+        name="5-422",
+        script=always(HttpError(422, type="invalid_request_error")),
+        old=OLD_ERROR,
+        seen=failed("BackendError unknown", status=422),
+    ),
+    Row(
+        name="5-429-gateway",
+        script=always(HttpError(429)),
+        old=OLD_ERROR,
+        seen=failed("RateLimitError rate_limit", status=429, limit=(None, False)),
+    ),
+    Row(
+        name="5-429-five-hours",
+        script=limited("five_hour", 2),
+        env=OAUTH,
+        old=OLD_LIMIT,
+        seen=failed("RateLimitError rate_limit", status=429, limit=("five_hour", True)),
+    ),
+    Row(
+        name="5-429-seven-days",
+        script=limited("seven_day", 70),
+        env=OAUTH,
+        old=OLD_LIMIT,
+        seen=failed("RateLimitError rate_limit", status=429, limit=("seven_day", True)),
+    ),
+    Row(
+        name="5-429-opus",
+        script=limited("seven_day_opus", 70),
+        env=OAUTH,
+        seen=failed("RateLimitError rate_limit", status=429, limit=("seven_day_opus", True)),
+        old=OLD_LIMIT,
+    ),
+    Row(
+        name="5-not-logged-in",
+        script=says(),
+        env={"ANTHROPIC_AUTH_TOKEN": ""},
+        old=OLD_ERROR,
+        seen=failed("AuthError auth", next="", asked=""),
+    ),
+    Row(
+        name="5-connection-refused",
+        script=says(),
+        env={"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"},
+        old=OLD_ERROR,
+        seen=failed("BackendError connection", next="", asked=""),
+    ),
+    Row(
+        name="5-500",
+        script=always(HttpError(500)),
+        old=OLD_ERROR,
+        seen=failed("BackendError server", status=500),
+    ),
+    Row(
+        name="5-529",
+        script=always(HttpError(529)),
+        old=OLD_ERROR,
+        seen=failed("BackendError server", status=529),
+    ),
+    Row(
+        name="5-retried",
+        script=says(HttpError(529), HttpError(500), "at last"),
+        env={"CLAUDE_CODE_MAX_RETRIES": "3"},
+        seen=Seen(events=COMPLETED, text="at last"),
+    ),
+    Row(
+        name="5-reset-before-the-reply",
+        script=always(Reply("x", fault=Cut("request", how="reset"))),
+        old=OLD_ERROR,
+        seen=failed("BackendError connection"),
+    ),
+    Row(
+        name="5-no-headers",
+        script=always(Reply("x", delay=1000.0)),
+        env={"API_TIMEOUT_MS": "1500"},
+        old=OLD_ERROR,
+        seen=failed("BackendError timeout"),
+    ),
+    Row(
+        name="5-cut-after-text",
+        script=says(Reply("half of", fault=Cut(1, delay=0.5))),
+        seen=failed(
+            "BackendError truncated",
+            events="prompt text error",
+            text="half of",
+            stop="end_turn",
+            messages=1,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text error end"},
+    ),
+    Row(
+        name="5-error-event-after-text",
+        script=says(Reply("half of", fault=ErrorEvent(after=1))),
+        seen=failed(
+            "BackendError truncated",
+            events="prompt text error",
+            text="half of",
+            stop="end_turn",
+            messages=1,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text error end", "stop": None},
+    ),
+    Row(
+        name="5-body-ends-early",
+        script=says(Reply("half of", fault=Cut(1, how="end", delay=0.5))),
+        seen=failed(
+            "BackendError truncated",
+            events="prompt text error",
+            text="half of",
+            stop="end_turn",
+            messages=1,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text end", "stop": None},
+    ),
+    Row(
+        name="5-cut-before-a-block",
+        script=says(Reply("lost", fault=Cut(0, delay=0.5)), "whole"),
+        env={"CLAUDE_CODE_MAX_RETRIES": "2"},
+        seen=Seen(events=COMPLETED, text="whole"),
+    ),
+    Row(
+        name="5-cut-in-thinking",
+        script=always(Reply(thinking("hm"), "lost", fault=Cut(1, delay=0.5))),
+        env={"CLAUDE_CODE_MAX_RETRIES": "1"},
+        seen=failed(
+            "BackendError connection",
+            events="prompt thinking thinking error",
+            text="",
+            stop="end_turn",
+            messages=2,
+        ),
+        old={"events": "prompt thinking thinking thinking error end", "messages": 3},
+    ),
+    Row(
+        name="5-stalled-stream",
+        script=held_in("half of the answer", "and the other half", block=1),
+        env={
+            "CLAUDE_ENABLE_STREAM_WATCHDOG": "1",
+            "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "5000",
+            "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "5000",
+        },
+        seen=failed(
+            "BackendError timeout",
+            events="prompt text error",
+            text="half of the answer",
+            stop="end_turn",
+            messages=1,
+            asked=NEXT,
+        ),
+        old=None,  # it waits for five minutes, and nothing makes that less
+    ),
+    Row(
+        name="5-cut-after-a-tool",
+        script=says(Reply(bash("echo a"), fault=Cut(1, delay=0.5)), "and on"),
+        seen=Seen(
+            events=f"prompt tool_use error result text end{OR}prompt tool_use result error text end",
+            text="and on",
+            messages=2,
+        ),
+    ),
+    # -- §6: interrupts
+    Row(
+        name="6-before-the-first-byte",
+        script=held(),
+        act=interrupt_when_held,
+        seen=Seen(kind="interrupted", events="prompt", stop=None, messages=0),
+    ),
+    Row(
+        name="6-several-lines-before-the-first-byte",
+        prompt="one\ntwo\nthree\nfour\n" + "and a long line of text " * 40,
+        script=held(),
+        act=interrupt_when_held,
+        seen=Seen(kind="interrupted", events="prompt", stop=None, messages=0),
+    ),
+    Row(
+        name="6-in-thinking",
+        script=held_in(thinking("hm, let me think about this for a while"), "x"),
+        act=interrupt_when_held,
+        seen=Seen(kind="interrupted", events="prompt", stop=None, messages=0),
+    ),
+    Row(
+        name="6-text-behind-thinking",
+        script=held_in(thinking("hm"), "here is what I think of it", block=1),
+        act=interrupt_when_held,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt thinking text interrupt",
+            text="here is what I think",
+            stop=None,
+            asked=f"{INTERRUPTED}]\n|{NEXT}",
+        ),
+        old={
+            "events": "prompt thinking filler interrupt",
+            "stop": "stop_sequence",
+            "messages": 2,
+        },
+    ),
+    Row(
+        name="6-in-a-retry",
+        script=always(HttpError(529)),
+        env={"CLAUDE_CODE_MAX_RETRIES": "10"},
+        act=interrupt_a_retry,
+        seen=Seen(kind="interrupted", events="prompt", stop=None, messages=0),
+    ),
+    Row(
+        name="6-streaming-text",
+        script=held_in("the heron\nstands in the water\nand waits for the fish"),
+        act=interrupt_while_streaming,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt text interrupt",
+            asked=f"{INTERRUPTED}]\n|{NEXT}",
+            text="the heron\nstands in ",
+            stop=None,
+        ),
+        old={"events": "prompt filler interrupt", "stop": "stop_sequence"},
+    ),
+    Row(
+        name="6-running-a-tool",
+        script=says((bash("touch started; sleep 1000"),)),
+        act=interrupt_a_tool,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt tool_use failure interrupt",
+            asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
+            text="",
+            stop="tool_use",
+        ),
+    ),
+    Row(
+        name="6-after-a-tool",
+        script=held((bash("echo a"),)),
+        act=interrupt_when_held,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt tool_use result interrupt",
+            asked=f"{INTERRUPTED}]\n|{NEXT}",
+            text="",
+            stop="tool_use",
+        ),
+    ),
+    # -- §7: dialogs
+    Row(
+        name="7-permission",
+        script=says((bash("touch it"),)),
+        options={"dangerously_skip_permissions": False, "permission_mode": "default"},
+        seen=Seen(
+            kind="failed",
+            events="prompt tool_use dialog failure interrupt",
+            asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
+            text="",
+            stop="tool_use",
+            error="SessionError dialog",
+        ),
+    ),
+    Row(
+        name="7-question",
+        script=says(
+            (
+                tool_use(
+                    "AskUserQuestion",
+                    {
+                        "questions": [
+                            {
+                                "question": "Which one?",
+                                "header": "One",
+                                "multiSelect": False,
+                                "options": [
+                                    {"label": "Alpha", "description": "a"},
+                                    {"label": "Beta", "description": "b"},
+                                ],
+                            }
+                        ]
+                    },
+                ),
+            )
+        ),
+        seen=Seen(
+            kind="failed",
+            events="prompt tool_use dialog failure interrupt",
+            asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
+            text="",
+            stop="tool_use",
+            error="SessionError dialog",
+        ),
+    ),
+    Row(
+        name="7-plan",
+        script=says((tool_use("ExitPlanMode", {"plan": "do it"}),)),
+        options={"dangerously_skip_permissions": False, "permission_mode": "plan"},
+        seen=Seen(
+            kind="failed",
+            events="prompt tool_use dialog failure interrupt",
+            asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
+            text="",
+            stop="tool_use",
+            error="SessionError dialog",
+        ),
+    ),
+    # -- §8: prompts from elsewhere
+    Row(
+        name="8-queued-by-somebody-else",
+        script=released("second"),
+        act=queue_another,
+        wait=wait_for_an_own_turn,
+        seen=Seen(events=COMPLETED, text="first", unprompted="prompt text end"),
+    ),
+    Row(
+        name="8-absorbed-in-mid-turn",
+        script=says((bash("touch started; while ! test -e go; do sleep 0.1; done"),), "first"),
+        act=queue_another_while_a_tool_runs,
+        seen=Seen(events="prompt tool_use result text end", text="first", messages=2),
+    ),
+    # -- §9: commands, compaction, hooks
+    Row(
+        name="9-unknown-command",
+        prompt="/nosuch thing",
+        command=True,
+        script=says(),
+        seen=Seen(
+            kind="rejected",
+            events="informational",
+            stop=None,
+            messages=0,
+            error="SessionError rejected",
+            next="other",
+            asked=f"/nosuch thing|{NEXT}",
+        ),
+    ),
+    Row(
+        name="9-custom-command",
+        prompt="/mine with this",
+        command=True,
+        files={".claude/commands/mine.md": "Say $ARGUMENTS."},
+        script=says("said"),
+        seen=Seen(events="prompt cli text end", text="said"),
+    ),
+    Row(
+        name="9-compact",
+        before=("a long story", "and then?", "and then?"),
+        prompt="/compact",
+        command=True,
+        script=says("<summary>it was long</summary>"),
+        seen=Seen(
+            kind="local_command",
+            events="compact_boundary cli cli prompt cli",
+            stop=None,
+            messages=0,
+        ),
+    ),
+    Row(
+        name="9-compacts-by-itself",
+        before=("a long story", "and then?", "and then?"),
+        script=says(
+            HttpError(400, message="prompt is too long: 9 tokens > 8 maximum"),
+            "<summary>it was long</summary>",
+            "after it",
+        ),
+        seen=Seen(events="prompt compact_boundary cli text end", text="after it"),
+        old={
+            "events": f"prompt compact_boundary cli text end{OR}prompt compact_boundary text cli end"
+        },
+    ),
+    Row(
+        name="9-shell",
+        prompt="!echo heron",
+        command=True,
+        script=says("a heron"),
+        seen=Seen(events="prompt cli text end", text="a heron"),
+    ),
+    Row(
+        name="9-clear",
+        prompt="/clear",
+        command=True,
+        script=says(),
+        seen=Seen(kind="local_command", events="cli prompt local_command", stop=None, messages=0),
+    ),
+    Row(
+        name="9-hook-blocks-the-prompt",
+        script=says(),
+        settings=hook_saying("UserPromptSubmit", {"decision": "block", "reason": "not that"}),
+        seen=Seen(
+            kind="rejected",
+            events="informational",
+            stop=None,
+            messages=0,
+            error="SessionError rejected",
+            next="other",
+            asked=f"hello|{NEXT}",
+        ),
+    ),
+    Row(
+        name="9-hook-stops-the-prompt",
+        script=says(),
+        settings=once("UserPromptSubmit", {"continue": False, "stopReason": "no"}),
+        seen=Seen(
+            kind="stopped_by_hook",
+            events="prompt cli informational",
+            stop=None,
+            messages=0,
+            asked=f"hello\n|{NEXT}",
+        ),
+        old={"asked": f"hello\n|Operation stopped by hook: no\n|{NEXT}"},
+    ),
+    Row(
+        name="9-stop-hook-blocks-once",
+        script=says("one", "two"),
+        settings=once("Stop", {"decision": "block", "reason": "go on"}),
+        seen=Seen(
+            events="prompt text cli stop_hook_summary text stop_hook_summary end",
+            text="two",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="9-stop-hook-stops",
+        script=says("hi"),
+        settings=hook_saying("Stop", {"continue": False, "stopReason": "enough"}),
+        seen=Seen(events="prompt text stop_hook_summary end", text="hi"),
+    ),
+    Row(
+        name="9-failing-hook",
+        script=says("hi"),
+        settings=hook("Stop", "exit 1"),
+        seen=Seen(events="prompt text stop_hook_summary end", text="hi"),
+    ),
+    Row(
+        name="9-hook-ends-the-turn-after-a-tool",
+        script=says((bash("echo a"),)),
+        settings=hook_saying("PreToolUse", {"continue": False, "stopReason": "enough"}, "Bash"),
+        seen=Seen(events="prompt tool_use result end", text="", stop="tool_use"),
+    ),
+)

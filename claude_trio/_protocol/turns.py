@@ -117,9 +117,6 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.ENQUEUED: _S.ACKNOWLEDGE,
         _G.AUTO_PROMPT: _S.BEGIN_OTHER,
         _G.REJECTED: _S.REJECT,
-        # A resumed conversation that had ended in the middle of a turn is patched before it goes on.
-        _G.FILLER: _S.ASIDE,
-        _G.TOOL_RESULT: _S.ASIDE,
         _G.ASKING: _S.DIALOG_FAIL,
         _G.UNTAKEN: _S.ENTER_AGAIN,
         _G.IGNORED: _S.NOT_ACCEPTED,
@@ -153,7 +150,9 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
 #: What a record does whose signal the state does not name.
 DEFAULT: Final[Mapping[State, Step]] = {
     State.IDLE: _S.ASIDE,
-    State.SUBMITTED: _S.HOLD,  # 2.1.197 can write a fast first answer before its own prompt
+    # 2.1.197 can write a fast first answer before its own prompt. What does not hang on the prompt
+    # when that comes is something else: a late line, or the patch of a turn that never ended.
+    State.SUBMITTED: _S.HOLD,
     State.BEHIND: _S.ASIDE,
     State.RUNNING: _S.EMIT,
     State.AUTONOMOUS: _S.ASIDE,

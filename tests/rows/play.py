@@ -26,7 +26,9 @@ from claude_trio import (
     UserMessage,
     open_backend,
 )
+from claude_trio._protocol import keys
 from claude_trio._protocol.history import Said
+from claude_trio._protocol.outcome import Outcome
 from claude_trio._session import Session
 from claude_trio.testing import LoopbackApi, RecordedRequest, World
 
@@ -202,8 +204,6 @@ def last_words(request: RecordedRequest) -> str:
 @contextlib.contextmanager
 def typing_commands() -> Generator[None, None, None]:
     """Let commands be typed, which a prompt is not otherwise."""
-    from claude_trio._protocol import keys
-
     kept = keys.is_typable
     keys.is_typable = lambda text: text.startswith(("/", "!")) or kept(text)
     try:
@@ -245,7 +245,7 @@ async def play(row: Row, cli: Path, api: LoopbackApi, world: World) -> Seen:
             for prompt in row.before:
                 history += await _turn_before(prompt, stage, history)
             row.script(stage)
-            error = await _first_turn(row, stage, history)
+            await _first_turn(row, stage, history)
             session = stage.session
             outcome = session.turns.outcome
             assert outcome is not None
@@ -255,29 +255,34 @@ async def play(row: Row, cli: Path, api: LoopbackApi, world: World) -> Seen:
             history = [_message(said) for e in session.exchanges for said in _saids(e)]
             # Some conditions cannot be taken away again.
             asked, next_ = await _next_turn(stage, history) if row.seen.next else ("", "")
-    result = outcome.result
-    limit = (
-        (error.limit_type, error.resets_at is not None)
-        if isinstance(error, RateLimitError)
-        else None
-    )
+    return summary(outcome, stage.events, session.turns.unprompted, next_=next_, asked=asked)
+
+
+def summary(
+    outcome: Outcome,
+    events: Iterable[Event],
+    unprompted: Iterable[Event],
+    *,
+    next_: str,
+    asked: str,
+) -> Seen:
+    """Return what a turn came to."""
+    events, error, result = [*events], outcome.error, outcome.result
+    limited = isinstance(error, RateLimitError)
+    turns = [e for e in unprompted if not isinstance(e, SystemMessage) or shape(e) == "end"]
     return Seen(
         kind=outcome.kind,
-        events=shapes(stage.events),
-        subagents=shapes(stage.events, of_subagents=True),
+        events=shapes(events),
+        subagents=shapes(events, of_subagents=True),
         text=result.result,
         stop=result.stop_reason,
         messages=result.num_turns,
         error=f"{type(error).__name__} {error.kind}" if error is not None else "",
         status=error.status if error is not None else None,
-        limit=limit,
+        limit=(error.limit_type, error.resets_at is not None) if limited else None,
         next=next_,
         asked=asked,
-        unprompted=shapes(
-            event
-            for event in session.turns.unprompted
-            if not isinstance(event, SystemMessage) or event.subtype == "turn_duration"
-        ),
+        unprompted=shapes(turns),
     )
 
 
@@ -322,7 +327,6 @@ async def _first_turn(row: Row, stage: Stage, history: list[dict[str, Any]]) -> 
     if error is not None:
         assert error.partial == tuple(stage.events), (error.partial, stage.events)
         assert error.result is turn.result
-    return error
 
 
 async def _next_turn(stage: Stage, history: list[dict[str, Any]]) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from claude_trio._protocol.status import Status
 from claude_trio.testing import World
 
 FOLDER: Final = Path(__file__).with_name("recordings")
-LONGEST: Final = 300  # characters that are kept of a text
+LONGEST: Final = 2000  # characters that are kept of a text
 _TICK: Final = 0.05  # seconds between two looks in a recording that is played back
 
 #: One thing that a manager was told: what, when, and the rest.
@@ -38,8 +38,16 @@ Entry: TypeAlias = dict[str, Any]
 
 @contextlib.contextmanager
 def recording(world: World) -> Generator[list[Entry], None, None]:
-    """Record what all managers are told for the length of a block."""
+    """Record what the first manager that is told something is told, for the length of a block."""
     told: list[Entry] = []
+    managers: list[TurnManager] = []
+
+    def tell(manager: TurnManager, entry: Entry | None) -> None:
+        if not managers:
+            managers.append(manager)
+        if entry is not None and manager is managers[0]:
+            told.append(entry)
+
     last_status: list[Status] = []
 
     def submit(now: float, prompt: str) -> Entry:
@@ -66,12 +74,12 @@ def recording(world: World) -> Generator[list[Entry], None, None]:
     kept = {}
     for make in (submit, resume, feed, feed_subagent, observe, entered):
         kept[make.__name__] = getattr(TurnManager, make.__name__)
-        setattr(TurnManager, make.__name__, _telling(kept[make.__name__], make, told))
+        setattr(TurnManager, make.__name__, _telling(kept[make.__name__], make, tell))
     kept["interrupt_sent"] = TurnManager.interrupt_sent
 
     @wraps(TurnManager.interrupt_sent)
     def interrupt_sent(self: TurnManager) -> None:
-        told.append({"do": "interrupt", "at": trio.current_time()})
+        tell(self, {"do": "interrupt", "at": trio.current_time()})
         kept["interrupt_sent"](self)
 
     TurnManager.interrupt_sent = interrupt_sent  # type: ignore[method-assign]
@@ -83,14 +91,14 @@ def recording(world: World) -> Generator[list[Entry], None, None]:
 
 
 def _telling(
-    method: Callable[..., Any], make: Callable[..., Entry | None], told: list[Entry]
+    method: Callable[..., Any],
+    make: Callable[..., Entry | None],
+    tell: Callable[[TurnManager, Entry | None], None],
 ) -> Callable[..., Any]:
     @wraps(method)
     def telling(self: TurnManager, *arguments: Any) -> Any:
         *rest, now = arguments
-        entry = make(now, *rest)
-        if entry is not None:
-            told.append(entry)
+        tell(self, make(now, *rest))
         return method(self, *arguments)
 
     return telling

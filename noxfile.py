@@ -86,3 +86,10 @@ def bench(session: nox.Session) -> None:
     """Measure the speed against a bare terminal and the official SDK; prints a table."""
     install(session, "tests", "real-cli")
     session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
+def drift(session: nox.Session) -> None:
+    """Judge a CLI (CLAUDE_TRIO_TEST_CLI): in which rows of the truth table it goes another way."""
+    install(session, "tests", "real-cli")
+    session.run("python", "tests/rows/drift.py", *session.posargs)

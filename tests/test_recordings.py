@@ -14,19 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows.play import NEXT_REPLY, Seen, differences, is_old, summary
-from rows.record import FOLDER, Played, play_back, read
+from rows.playback import Played, bytewise, play_back, read, whole
+from rows.record import FOLDER
 from rows.table import ROWS
 
 ROW = {row.name: row for row in ROWS}
 RECORDINGS = sorted(FOLDER.glob("*/*.jsonl"))
-
-
-def whole(data: bytes) -> Iterator[bytes]:
-    yield data
-
-
-def bytewise(data: bytes) -> Iterator[bytes]:
-    return (data[i : i + 1] for i in range(len(data)))
 
 
 def at_random(seed: int) -> Callable[[bytes], Iterator[bytes]]:

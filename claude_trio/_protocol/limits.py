@@ -18,7 +18,7 @@ from .records import Record
 
 _RESET: Final = re.compile(
     r"resets (?:(?P<month>[A-Z][a-z]{2}) (?P<day>\d{1,2}),? (?:at )?)?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))? ?(?P<half>[ap])m \((?P<zone>[^)]+)\)"
+    r"(?P<hour>1[0-2]|[1-9])(?::(?P<minute>\d{2}))? ?(?P<half>[ap])m \((?P<zone>[^)]+)\)"
 )
 _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
@@ -80,8 +80,8 @@ def _reset_in(text: str, written: datetime.datetime) -> float | None:
         return None
     try:
         local = written.astimezone(zoneinfo.ZoneInfo(found["zone"]))
-        time = datetime.time(int(found["hour"]) % 12 + 12 * (found["half"] == "p"))
-        time = time.replace(minute=int(found["minute"] or 0))
+        hour = int(found["hour"]) % 12 + 12 * (found["half"] == "p")
+        time = datetime.time(hour, int(found["minute"] or 0))
         date = local.date()
         if found["month"] is not None:
             date = date.replace(month=_MONTHS.index(found["month"]) + 1, day=int(found["day"]))

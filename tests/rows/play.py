@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import attrs
 import trio
@@ -175,6 +175,8 @@ def shape(event: Event) -> str:
             word = {"turn_duration": "end"}.get(event.subtype, event.subtype)
         case ResultMessage():
             word = "the end"
+        case _:
+            assert_never(event)
     return word
 
 
@@ -268,7 +270,9 @@ def summary(
 ) -> Seen:
     """Return what a turn came to."""
     events, error, result = [*events], outcome.error, outcome.result
-    limited = isinstance(error, RateLimitError)
+    limit = None
+    if isinstance(error, RateLimitError):
+        limit = (error.limit_type, error.resets_at is not None)
     turns = [e for e in unprompted if not isinstance(e, SystemMessage) or shape(e) == "end"]
     return Seen(
         kind=outcome.kind,
@@ -279,7 +283,7 @@ def summary(
         messages=result.num_turns,
         error=f"{type(error).__name__} {error.kind}" if error is not None else "",
         status=error.status if error is not None else None,
-        limit=(error.limit_type, error.resets_at is not None) if limited else None,
+        limit=limit,
         next=next_,
         asked=asked,
         unprompted=shapes(turns),
@@ -308,7 +312,7 @@ async def _turn_before(
     return [*messages, {"role": "assistant", "content": reply}]
 
 
-async def _first_turn(row: Row, stage: Stage, history: list[dict[str, Any]]) -> BackendError | None:
+async def _first_turn(row: Row, stage: Stage, history: list[dict[str, Any]]) -> None:
     assert stage.backend is not None
     messages = [*history, {"role": "user", "content": row.prompt}]
     turn = stage.turn = stage.backend.complete(messages)

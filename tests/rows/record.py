@@ -1,16 +1,15 @@
-"""Records what a `TurnManager` is told while a row is played, and plays such a recording back.
+"""Records what a `TurnManager` is told while a row is played.
 
-``python tests/rows/record.py`` writes a recording of every row on the CLI that it finds; with names
-behind it, of these rows. What says nothing about a turn, and what tells of the machine, is left out.
+``python tests/rows/record.py`` writes a recording of every row on the CLI that the tests take; names
+behind it choose rows. What says nothing about a turn, and what tells of the machine, is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,71 +17,51 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from claude_trio import Event, Record, TurnManager, parse_record
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from claude_trio import Record, TurnManager
 from claude_trio._protocol.normalize import BOOKKEEPING
-from claude_trio._protocol.outcome import Outcome
-from claude_trio._protocol.records import LineBuffer
 from claude_trio._protocol.status import Status
-from claude_trio.testing import World
+from claude_trio.testing import World, find_real_cli, isolated_world, open_loopback_api
+from rows.play import is_old, play, version_of
+from rows.table import ROWS
 
 FOLDER: Final = Path(__file__).with_name("recordings")
-LONGEST: Final = 2000  # characters that are kept of a text
-_TICK: Final = 0.05  # seconds between two looks in a recording that is played back
+#: What a manager is told; all but the last end with the time.
+TOLD: Final = ("submit", "resume", "entered", "feed", "feed_subagent", "observe", "interrupt_sent")
+_LONGEST: Final = 2000  # characters that are kept of a text
+_DROPPED: Final = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos", "toolUseResult"}
 
-#: One thing that a manager was told: what, when, and the rest.
+#: One thing that a manager was told: which method, with what, and when.
 Entry: TypeAlias = dict[str, Any]
-
-
-# -- recording
 
 
 @contextlib.contextmanager
 def recording(world: World) -> Generator[list[Entry], None, None]:
-    """Record what the first manager that is told something is told, for the length of a block."""
+    """Record what the first manager that is told something is told, for the length of a block.
+
+    Args:
+        world: Where it is; its paths are left out.
+    """
     told: list[Entry] = []
     managers: list[TurnManager] = []
 
-    def tell(manager: TurnManager, entry: Entry | None) -> None:
-        if not managers:
-            managers.append(manager)
-        if entry is not None and manager is managers[0]:
-            told.append(entry)
+    def telling(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def tell(self: TurnManager, *arguments: Any) -> Any:
+            managers.append(self)
+            entry = {"do": name, "at": trio.current_time()}
+            if plain := [_plain(a, world) for a in arguments if not isinstance(a, float)]:
+                entry["with"] = plain
+            if self is managers[0] and not _is_said_again(entry, told):
+                told.append(entry)
+            return method(self, *arguments)
 
-    last_status: list[Status] = []
+        return tell
 
-    def submit(now: float, prompt: str) -> Entry:
-        return {"do": "submit", "at": now, "prompt": prompt}
-
-    def resume(now: float) -> Entry:
-        return {"do": "resume", "at": now}
-
-    def feed(now: float, record: Record) -> Entry:
-        return {"do": "feed", "at": now, "record": trim(record.raw, world)}
-
-    def feed_subagent(now: float, record: Record, tool_use_id: str) -> Entry:
-        return {"do": "subagent", "at": now, "record": trim(record.raw, world), "of": tool_use_id}
-
-    def observe(now: float, status: Status) -> Entry | None:
-        if last_status[-1:] == [status]:
-            return None
-        last_status[:] = [status]
-        return {"do": "observe", "at": now, "status": attrs.asdict(status)}
-
-    def entered(now: float) -> Entry:
-        return {"do": "entered", "at": now}
-
-    kept = {}
-    for make in (submit, resume, feed, feed_subagent, observe, entered):
-        kept[make.__name__] = getattr(TurnManager, make.__name__)
-        setattr(TurnManager, make.__name__, _telling(kept[make.__name__], make, tell))
-    kept["interrupt_sent"] = TurnManager.interrupt_sent
-
-    @wraps(TurnManager.interrupt_sent)
-    def interrupt_sent(self: TurnManager) -> None:
-        tell(self, {"do": "interrupt", "at": trio.current_time()})
-        kept["interrupt_sent"](self)
-
-    TurnManager.interrupt_sent = interrupt_sent  # type: ignore[method-assign]
+    kept = {name: getattr(TurnManager, name) for name in TOLD}
+    for name, method in kept.items():
+        setattr(TurnManager, name, telling(name, method))
     try:
         yield told
     finally:
@@ -90,18 +69,16 @@ def recording(world: World) -> Generator[list[Entry], None, None]:
             setattr(TurnManager, name, method)
 
 
-def _telling(
-    method: Callable[..., Any],
-    make: Callable[..., Entry | None],
-    tell: Callable[[TurnManager, Entry | None], None],
-) -> Callable[..., Any]:
-    @wraps(method)
-    def telling(self: TurnManager, *arguments: Any) -> Any:
-        *rest, now = arguments
-        tell(self, make(now, *rest))
-        return method(self, *arguments)
+def _is_said_again(entry: Entry, told: list[Entry]) -> bool:
+    """Whether it is a reading of the status file that says what the last one did."""
+    before = next((e for e in reversed(told) if e["do"] == "observe"), None)
+    return entry["do"] == "observe" and before is not None and before["with"] == entry["with"]
 
-    return telling
+
+def _plain(argument: Any, world: World) -> Any:
+    if isinstance(argument, Record):
+        return {"record": trim(argument.raw, world)}
+    return {"status": attrs.asdict(argument)} if isinstance(argument, Status) else argument
 
 
 def trim(raw: Mapping[str, Any], world: World) -> dict[str, Any]:
@@ -111,112 +88,30 @@ def trim(raw: Mapping[str, Any], world: World) -> dict[str, Any]:
         if isinstance(attachment := raw.get("attachment"), dict):
             kept["attachment"] = {"type": attachment.get("type")}
         return kept
-    dropped = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos", "toolUseResult"}
-    return {key: _short(raw[key], world) for key in raw if key not in dropped}
+    return {key: _short(raw[key], world) for key in raw if key not in _DROPPED}
 
 
 def _short(value: Any, world: World) -> Any:
     if isinstance(value, str):
         text = value.replace(str(world.root), "/world")
-        return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
     if isinstance(value, dict):
         return {key: _short(item, world) for key, item in value.items()}
     return [_short(item, world) for item in value] if isinstance(value, list) else value
 
 
-# -- playing back
-
-
-@attrs.frozen
-class Played:
-    """What a recording came to, for each of its turns."""
-
-    outcomes: tuple[Outcome, ...]
-    events: tuple[tuple[Event, ...], ...]
-    unprompted: tuple[Event, ...]
-
-
-def read(path: Path) -> list[Entry]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
-
-
-def play_back(entries: Iterable[Entry], cut: Callable[[bytes], Iterable[bytes]]) -> Played:
-    """Tell a manager what was recorded, the bytes of the transcript cut into pieces somehow.
-
-    Args:
-        entries: The recording.
-        cut: Cuts bytes into pieces.
-    """
-    turns, buffers = TurnManager(), (LineBuffer(), LineBuffer())
-    outcomes, events = [], []
-    now, over = 0.0, True
-    for entry in _at_their_time(entries):
-        while now < entry["at"] and not over:
-            now = min(now + _TICK, entry["at"])
-            turns.tick(now)
-            over = turns.outcome is not None
-            if over:
-                outcomes.append(turns.outcome)
-                events.append(turns.events)
-        now = entry["at"]
-        match entry["do"]:
-            case "submit":
-                turns.submit(entry["prompt"], now)
-            case "resume":
-                turns.resume(now)
-            case "feed":
-                for record in _through(buffers[0], entry["record"], cut):
-                    turns.feed(record, now)
-            case "subagent":
-                for record in _through(buffers[1], entry["record"], cut):
-                    turns.feed_subagent(record, entry["of"], now)
-            case "observe":
-                turns.observe(Status(**entry["status"]), now)
-            case "entered":
-                turns.entered(now)
-            case "interrupt":
-                turns.interrupt_sent()
-        if entry["do"] in {"submit", "resume"}:
-            over = False
-        if not over and turns.outcome is not None:
-            over = True
-            outcomes.append(turns.outcome)
-            events.append(turns.events)
-    return Played(
-        tuple(outcome for outcome in outcomes if outcome is not None),
-        tuple(events),
-        tuple(turns.unprompted),
-    )
-
-
-def _at_their_time(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the entries, and one more long after, for what time alone brings."""
-    last = 0.0
-    for entry in entries:
-        yield entry
-        last = entry["at"]
-    yield {"do": "wait", "at": last + 30.0}
-
-
-def _through(
-    buffer: LineBuffer, raw: Mapping[str, Any], cut: Callable[[bytes], Iterable[bytes]]
-) -> Iterator[Record]:
-    for piece in cut(json.dumps(raw, ensure_ascii=False).encode() + b"\n"):
-        for line in buffer.feed(piece):
-            yield parse_record(line)
-
-
-# -- the program
+def write(told: list[Entry], path: Path) -> None:
+    """Write a recording, its times counted from its beginning."""
+    start = told[0]["at"]
+    entries = [{**entry, "at": round(entry["at"] - start, 3)} for entry in told]
+    lines = [json.dumps(entry, ensure_ascii=False, separators=(",", ":")) for entry in entries]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines))
 
 
 async def main(names: list[str]) -> None:
-    from rows.play import is_old, play, version_of
-    from rows.table import ROWS
-
-    from claude_trio.testing import find_real_cli, isolated_world, open_loopback_api
-
     cli = find_real_cli()
-    assert cli is not None
+    assert cli is not None, "no CLI: set CLAUDE_TRIO_TEST_CLI, or install claude-agent-sdk"
     for row in ROWS:
         if names and row.name not in names:
             continue
@@ -227,16 +122,9 @@ async def main(names: list[str]) -> None:
                     continue
                 with recording(world) as told:
                     await play(row, cli, api, world)
-        start = told[0]["at"]
-        path = FOLDER / version / f"{row.name}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        entries = [{**entry, "at": round(entry["at"] - start, 3)} for entry in told]
-        lines = [json.dumps(e, ensure_ascii=False, separators=(",", ":")) for e in entries]
-        path.write_text("".join(line + "\n" for line in lines))
-        sys.stdout.write(f"{path.name}: {len(lines)} entries\n")
+        write(told, FOLDER / version / f"{row.name}.jsonl")
+        sys.stdout.write(f"{version} {row.name}: {len(told)} entries\n")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    os.environ.pop("CLAUDE_CODE_CHILD_SESSION", None)
     trio.run(main, sys.argv[1:])

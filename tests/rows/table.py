@@ -16,7 +16,6 @@ from claude_trio.testing import (
     RecordedRequest,
     Reply,
     redacted_thinking,
-    text,
     thinking,
     tool_use,
 )
@@ -128,7 +127,7 @@ async def interrupt_while_streaming(stage: Stage) -> None:
 
 async def interrupt_a_tool(stage: Stage) -> None:
     await stage.until_event("tool_use")
-    await stage.until(lambda: (stage.world.cwd / "started").exists())
+    await stage.until((stage.world.cwd / "started").exists)
     await stage.interrupt()
 
 
@@ -154,7 +153,7 @@ async def queue(stage: Stage) -> None:
 
 
 async def queue_another_while_a_tool_runs(stage: Stage) -> None:
-    await stage.until(lambda: (stage.world.cwd / "started").exists())
+    await stage.until((stage.world.cwd / "started").exists)
     await queue(stage)
     (stage.world.cwd / "go").touch()
 

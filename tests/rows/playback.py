@@ -1,0 +1,89 @@
+"""Plays a recording back to a `TurnManager`, as if the CLI did it all once more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from claude_trio import Event, TurnManager, parse_record
+from claude_trio._protocol.outcome import Outcome
+from claude_trio._protocol.records import LineBuffer
+from claude_trio._protocol.status import Status
+
+_LOOK: Final = 0.05  # seconds between two looks
+_AFTER: Final = 30.0  # seconds that time goes on behind the last entry
+
+Cut = Callable[[bytes], Iterable[bytes]]
+
+
+@attrs.define
+class Played:
+    """What a recording came to: for each turn how it ended, and its events; and what was in none."""
+
+    outcomes: list[Outcome] = attrs.field(factory=list)
+    events: list[tuple[Event, ...]] = attrs.field(factory=list)
+    unprompted: list[Event] = attrs.field(factory=list)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def play_back(entries: Iterable[dict[str, Any]], cut: Cut) -> Played:
+    """Tell a manager what was recorded, at the times at which it was.
+
+    Args:
+        entries: The recording.
+        cut: Cuts the bytes of a record into pieces, in which they are read.
+    """
+    turns, played = TurnManager(), Played()
+    buffers: dict[str, LineBuffer] = {}
+    now = 0.0
+    for entry in entries:
+        now = _wait(turns, played, now, entry["at"])
+        arguments = entry.get("with", [])
+        tell = getattr(turns, entry["do"])
+        match arguments:
+            case [{"record": raw}, *rest]:
+                buffer = buffers.setdefault(entry["do"], LineBuffer())
+                for piece in cut(json.dumps(raw, ensure_ascii=False).encode() + b"\n"):
+                    for line in buffer.feed(piece):
+                        tell(parse_record(line), *rest, now)
+            case [{"status": status}]:
+                tell(Status(**status), now)
+            case _:
+                tell(*arguments, *([] if entry["do"] == "interrupt_sent" else [now]))
+        _note(turns, played)
+    _wait(turns, played, now, now + _AFTER)
+    played.unprompted += turns.unprompted
+    return played
+
+
+def _wait(turns: TurnManager, played: Played, now: float, until: float) -> float:
+    while now < until:
+        now = min(now + _LOOK, until)
+        turns.tick(now)
+        _note(turns, played)
+    return now
+
+
+def _note(turns: TurnManager, played: Played) -> None:
+    """Keep the outcome of a turn that has just ended."""
+    outcome = turns.outcome
+    if outcome is not None and not any(outcome is other for other in played.outcomes):
+        played.outcomes.append(outcome)
+        played.events.append(turns.events)
+
+
+def whole(data: bytes) -> Iterator[bytes]:
+    """Do not cut."""
+    yield data
+
+
+def bytewise(data: bytes) -> Iterator[bytes]:
+    """Cut into single bytes."""
+    return (data[i : i + 1] for i in range(len(data)))

@@ -1,0 +1,107 @@
+"""The transcripts of subagents, found and followed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transcripts import Script, text, to_line, to_record
+
+from claude_trio import AssistantMessage, MessageParseError, TurnManager
+from claude_trio._subagents import SubagentFiles
+
+SUBAGENT: dict[str, Any] = {"isSidechain": True, "agentId": "a1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "session" / "subagents"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> SubagentFiles:
+    return SubagentFiles(tmp_path / "session.jsonl", lambda _: None)
+
+
+def begin(folder: Path, name: str = "a1", call: str | None = "toolu_1") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"agent-{name}.jsonl"
+    path.write_bytes(to_line(Script().user("look", **SUBAGENT)) + b"\n")
+    if call is not None:
+        path.with_suffix(".meta.json").write_text(json.dumps({"toolUseId": call}))
+    return path
+
+
+def test_records_come_with_the_call_that_started_the_subagent(
+    files: SubagentFiles, folder: Path
+) -> None:
+    assert [] == files.read()
+    path = begin(folder)
+    ((record, call),) = files.read()
+    assert ("look", "toolu_1") == (record.text, call)
+    with path.open("ab") as file:
+        file.write(to_line(Script().answer(text("found"), **SUBAGENT)) + b"\n")
+    assert ["found"] == [record.text for record, _ in files.read()]
+    assert [] == files.read()
+
+
+def test_several_subagents_are_told_apart(files: SubagentFiles, folder: Path) -> None:
+    begin(folder, "a1", "toolu_1")
+    begin(folder, "a2", "toolu_2")
+    assert ["toolu_1", "toolu_2"] == [call for _, call in files.read()]
+
+
+@pytest.mark.parametrize("meta", ["", "{", "[]", "5", '{"toolUseId": 5}', "{}"])
+def test_a_subagent_whose_call_is_not_named_yet_is_waited_for(
+    files: SubagentFiles, folder: Path, meta: str
+) -> None:
+    path = begin(folder, call=None)
+    meta_path = path.with_suffix(".meta.json")
+    meta_path.write_text(meta)
+    long_ago = 1_000_000_000
+    os.utime(folder, ns=(long_ago, long_ago))
+    assert [] == files.read()
+    meta_path.write_text('{"toolUseId": "toolu_1"}')
+    assert ["toolu_1"] == [call for _, call in files.read()]
+
+
+def test_a_directory_that_has_not_changed_is_not_searched_again(
+    files: SubagentFiles, folder: Path
+) -> None:
+    begin(folder)
+    long_ago = 1_000_000_000
+    os.utime(folder, ns=(long_ago, long_ago))
+    assert 1 == len(files.read())
+    begin(folder, "a2")
+    os.utime(folder, ns=(long_ago, long_ago))
+    assert [] == files.read()
+    os.utime(folder)
+    assert 1 == len(files.read())
+
+
+def test_a_line_that_cannot_be_read_is_reported(tmp_path: Path, folder: Path) -> None:
+    told: list[MessageParseError] = []
+    files = SubagentFiles(tmp_path / "session.jsonl", told.append)
+    begin(folder).write_bytes(b"not json\n")
+    assert [] == files.read()
+    assert [b"not json"] == [error.line for error in told]
+
+
+def test_a_subagent_says_nothing_about_where_its_turn_stands() -> None:
+    script, turns = Script(), TurnManager()
+    turns.submit("hello", 0.0)
+    raw = script.answer(text("mine"), **SUBAGENT)
+    assert [] == turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
+    assert 1 == len(turns.unprompted)
+    turns.feed(to_record(script.prompt()), 0.0)
+    (event,) = turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
+    assert isinstance(event, AssistantMessage)
+    assert ("toolu_1", "mine") == (event.parent_tool_use_id, event.text)
+    turns.feed(to_record(script.answer(text("ours"))), 0.0)
+    turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
+    turns.feed(to_record(script.done()), 0.0)
+    assert turns.outcome is not None
+    assert (1, "ours") == (turns.outcome.result.num_turns, turns.outcome.result.result)

@@ -10,6 +10,7 @@ and `options` are the values that all of them share.
 # Use
 from ._backend import ClaudeCodeBackend as ClaudeCodeBackend
 from ._backend import open_backend as open_backend
+from ._cli import find_cli as find_cli
 from ._session import SessionInfo as SessionInfo
 from ._turn import Turn as Turn
 from .events import AssistantMessage as AssistantMessage

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,16 @@ from typing import Any
 import attrs
 import trio
 
+from ._cli import find_cli
 from ._inbox import Inbox
+from ._launch import config_directory, config_file
 from ._notices import FileNotices, open_notices
 from ._protocol.history import Conversation, Exchange, fingerprint, parse_messages, same_history
 from ._session import Session, SessionInfo, Unusable
+from ._trust import accept_trust
 from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
-from .errors import CLINotFoundError
-from .options import BackendOptions, config_directory
+from .options import BackendOptions
 
 
 @attrs.define(eq=False, repr=False)
@@ -161,11 +162,14 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
 
     Raises:
         CLINotFoundError: There is no `claude` to run; the message says where it was looked for.
+        StartupError: ``options.trust_workspace`` could not be recorded.
         BackendError: A background task failed through a defect of this package; please report it.
     """
     environment = options.environment(os.environ)
-    program = _find_program(options, environment)
+    program = find_cli(options.cli_path, {**os.environ, **options.env})
     directory = config_directory(environment, options.cwd)
+    if options.trust_workspace:
+        await accept_trust(config_file(environment, options.cwd), options.cwd)
     with open_notices() as notices, one_exception() as body:
         async with trio.open_nursery() as nursery:
             # Made here, like those of the sessions: a task that shields itself could be cancelled
@@ -182,22 +186,3 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
                 # The sessions are shielded, so it is for them to end, and not for the nursery to
                 # cancel them; each is over within its grace.
                 backend._close()  # noqa: SLF001
-
-
-def _find_program(options: BackendOptions, environment: Mapping[str, str]) -> Path:
-    if options.cli_path is not None:
-        if not (options.cli_path.is_file() and os.access(options.cli_path, os.X_OK)):
-            raise CLINotFoundError(
-                f"cli_path is {str(options.cli_path)!r}, which is not an executable file",
-                kind="not_found",
-            )
-        return options.cli_path
-    path = environment.get("PATH", os.defpath)
-    found = shutil.which("claude", path=path)
-    if found is None:
-        raise CLINotFoundError(
-            f"no `claude` on PATH ({path}); install Claude Code "
-            "(npm install -g @anthropic-ai/claude-code), or give BackendOptions(cli_path=…)",
-            kind="not_found",
-        )
-    return Path(found)

@@ -142,6 +142,11 @@ class SessionFiles:
         self.status = status
         return status
 
+    @property
+    def has_status_file(self) -> bool:
+        """Whether the process had a status file when it was last looked for."""
+        return self._status_file is not None and self._status_file.found
+
     def look_now(self) -> None:
         """End the waiting for the next look."""
         self._wake.set()

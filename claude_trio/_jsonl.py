@@ -168,19 +168,23 @@ class StatusFile:
         self.path = config_directory / "sessions" / f"{pid}.json"
         self._seen: tuple[int, int] | None = None
         self._status: Status | None = None
+        #: Whether the file was there when it was last looked for.
+        self.found: bool = False
 
     def read(self) -> Status | None:
         """Return what the file says now; None while there is no such file."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
-        except FileNotFoundError:
+        except OSError:  # not there, or not to be reached
             self._seen = self._status = None
+            self.found = False
             return None
+        self.found = True
         seen = (found.st_mtime_ns, found.st_size)
         if seen != self._seen or time.time_ns() - found.st_mtime_ns < CLOCK_TICK_NS:
             try:
                 status = parse_status(self.path.read_bytes())
-            except FileNotFoundError:
+            except OSError:
                 return None
             # Half rewritten: keep what was read before, and read again at the next look.
             if status is not None:

@@ -9,6 +9,8 @@ from typing import Final
 import pyte
 
 _SEQUENCE: Final = re.compile(rb"\x1b(\[[0-?]*[ -/]*[@-~]|.)?", re.DOTALL)
+# The kitty keyboard's and xterm's own, which pyte would take for text in part.
+_PRIVATE: Final = re.compile(rb"\x1b\[[<=>][0-?]*[ -/]*[@-~]")
 # Enough for several full repaints of a large screen; the newest is what counts.
 _KEPT_BYTES: Final = 65_536
 
@@ -43,14 +45,15 @@ class Screen:
         stream = pyte.ByteStream(screen)
         # Cut before each escape sequence: pyte raises at some that it does not know, and then only
         # that one is left out.
-        first, *sequences = b"".join(self._chunks).split(b"\x1b")
+        first, *sequences = _PRIVATE.sub(b"", b"".join(self._chunks)).split(b"\x1b")
         for data in (first, *(b"\x1b" + sequence for sequence in sequences)):
             try:
                 stream.feed(data)
             except Exception:  # noqa: BLE001 - whatever it is, the rest can still be drawn
                 stream = pyte.ByteStream(screen)
                 stream.feed(_SEQUENCE.sub(b"", data))
-        lines = [line.rstrip() for line in screen.display]
+        # Blanks only: the CLI's empty input box ends in a no-break space.
+        lines = [line.rstrip(" ") for line in screen.display]
         return "\n".join(lines).strip("\n")
 
     def tail(self, lines: int = 20) -> str:

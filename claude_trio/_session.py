@@ -29,7 +29,7 @@ from ._protocol.status import Status
 from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
-from ._startup import StartupWatch, startup_error
+from ._startup import StartupWatch, exit_error, startup_error
 from .errors import BackendError, MessageParseError, ProcessError
 from .events import Event
 from .options import BackendOptions
@@ -322,8 +322,7 @@ class Session:
             await process.drained.wait()
         self._feed(self._files.read_last_records())
         if not self._started.is_set():
-            what = "it ended before it was ready"
-            self._start_failure = startup_error("exited", what, self.session_id, process)
+            self._start_failure = exit_error(self.session_id, process)
         self.turns.fail(process.death("the turn cannot be finished"), died=True)
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
@@ -425,7 +424,7 @@ class Session:
         # One that resumes may be busy before it was ever seen idle.
         ready = status.at_rest if self.origin == "fresh" else status.state is not None
         if not ready:
-            self._start_failure = watch.failure(process, trio.current_time())
+            self._start_failure = watch.failure(process, self._files, trio.current_time())
         if ready or self._start_failure is not None:
             self._started.set()
 

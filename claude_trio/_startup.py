@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
-from ._protocol import screens
+from ._files import SessionFiles
+from ._protocol import screens, startup
 from ._pty import PtyClaudeProcess
 from .errors import AuthError, BackendError, StartupError
-
-_QUIET: Final = 0.5  # seconds; a dialog is painted in several steps
-_INTERVAL: Final = 0.25  # seconds between two renderings of the screen
 
 
 def startup_error(
@@ -35,31 +31,54 @@ def startup_error(
     )
 
 
+def exit_error(session_id: str, process: PtyClaudeProcess) -> BackendError:
+    """Return the error for a CLI that ended before it was ready, by its last words.
+
+    Args:
+        session_id: The conversation that was to begin.
+        process: The CLI.
+    """
+    screen = screens.recognise_exit(process.screen.render())
+    if screen is None:
+        code, signal = process.exit_code, process.exit_signal
+        how = f"with exit code {code}" if signal is None else f"by signal {signal}"
+        what = f"it ended before it was ready, {how}"
+        return startup_error("exited", what, session_id, process)
+    return _error(screen, session_id, process)
+
+
 @attrs.define(eq=False)
 class StartupWatch:
-    """Looks at the screen of a CLI that has no status yet.
+    """Looks at the screen of a CLI that is not ready yet.
 
     Args:
         session_id: The conversation that is to begin.
     """
 
     session_id: str
-    _looked_at: float = 0.0
+    _watch: startup.StartupWatch = attrs.field(factory=startup.StartupWatch)
 
-    def failure(self, process: PtyClaudeProcess, now: float) -> BackendError | None:
-        """Return the error for the screen that stops the CLI, once one is known to.
+    def failure(
+        self, process: PtyClaudeProcess, files: SessionFiles, now: float
+    ) -> BackendError | None:
+        """Return the error for what keeps the CLI from its prompt, once that is known.
 
         Args:
             process: The CLI.
+            files: Its files; the status has just been read.
             now: Seconds by trio's clock.
         """
-        quiet = now - process.last_output_at > _QUIET
-        if not quiet or now - self._looked_at < _INTERVAL:
-            return None
-        self._looked_at = now
-        screen = screens.recognise(process.screen.render())
-        if screen is None:
-            return None
-        if screen.kind == "login":
-            return AuthError(screen.advice, kind="auth", session_id=self.session_id)
-        return startup_error(screen.kind, screen.advice, self.session_id, process)
+        screen = self._watch.look(
+            now,
+            quiet=now - process.last_output_at,
+            status=files.status,
+            has_status_file=files.has_status_file,
+            render=process.screen.render,
+        )
+        return None if screen is None else _error(screen, self.session_id, process)
+
+
+def _error(screen: screens.Screen, session_id: str, process: PtyClaudeProcess) -> BackendError:
+    if screen.kind == "login":
+        return AuthError(screen.advice, kind="auth", session_id=session_id)
+    return startup_error(screen.kind, screen.advice, session_id, process)

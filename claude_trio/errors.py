@@ -126,14 +126,35 @@ class ProcessError(BackendError):
 
 @attrs.define(eq=False, slots=False)
 class CLINotFoundError(ProcessError):
-    """There is no executable `claude` where this package looked."""
+    """There is no executable `claude` where this package looked.
+
+    Attributes:
+        searched: The places, in order.
+    """
+
+    searched: tuple[str, ...] = ()
 
 
 @attrs.define(eq=False, slots=False)
 class StartupError(ProcessError):
-    """The CLI started but never reached its prompt.
+    """The CLI started but never reached its prompt; nothing was typed.
 
-    `kind` names the screen it stopped at: ``trust``, ``bypass``, ``api_key``, ``onboarding``,
-    ``mcp``, ``imports``, ``settings``, ``config``, ``unreachable``, ``picker``, ``exited`` or
-    ``timeout``.
+    `screen_tail` has the last screen, and the message says what to do. `kind` is one of:
+
+    It waits at a question that is the user's: ``trust`` (the directory), ``add_dir`` (a further
+    one), ``bypass`` (skipped permissions), ``api_key`` (a key in its environment), ``mcp`` (servers
+    in ``.mcp.json``), ``imports`` (files that ``CLAUDE.md`` imports), ``picker`` (which session to
+    resume), ``dialog`` (another one, after its prompt came up).
+
+    It must be set up or mended first: ``onboarding`` (never used before), ``unreachable`` (no way to
+    its service), ``settings`` (a settings file or ``settings``), ``config`` (``.claude.json``),
+    ``state_dir`` (it shows its prompt and writes no status file: its directory cannot be written, or
+    its environment forbids it).
+
+    It refused to start: ``root`` (permissions may not be skipped as root), ``flag`` (an unknown flag
+    or value; the CLI is too old or too new for it), ``session_id`` (invalid or in use), ``resume``
+    (no such conversation), ``mcp_config``, ``agent``, ``prompt_file``.
+
+    None of these is known: ``exited`` (it ended), ``unknown_screen`` (it stands at another screen),
+    ``timeout`` (not ready within ``startup_timeout``). Standing at its login is an `AuthError`.
     """

@@ -308,7 +308,8 @@ async def test_a_dialog_is_refused_with_one_escape(world: World, make_fake: Fake
     [
         (Startup(kind="dialog", text="Quick safety check: do you trust this folder?"), "trust"),
         (Startup(kind="dialog", text="Let's get started."), "onboarding"),
-        (Startup(kind="exit", text="error: unknown option", code=1), "exited"),
+        (Startup(kind="exit", text="error: unknown option", code=1), "flag"),
+        (Startup(kind="exit", text="Killed", code=1), "exited"),
         (Startup(kind="hang"), "timeout"),
         (Startup(kind="without_status"), "timeout"),
         (Startup(kind="no_status_file"), "timeout"),
@@ -586,8 +587,9 @@ async def test_a_missing_cli_is_named_before_anything_starts(
     with pytest.raises(CLINotFoundError, match="nobody', which is not"):
         async with open_backend(BackendOptions(cwd=world.cwd, cli_path=tmp_path / "nobody")):
             pass
+    monkeypatch.setattr("claude_trio._cli._ELSEWHERE", ())
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CLINotFoundError, match="no `claude` on PATH"):
+    with pytest.raises(CLINotFoundError, match="there is no `claude` program"):
         async with open_backend(BackendOptions(cwd=world.cwd)):
             pass
 

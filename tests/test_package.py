@@ -92,7 +92,8 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
 
 #: Each module may import those that stand before it.
 ORDER = [
-    *("errors", "events", "options", "_protocol", "_util", "_screen", "_sweep", "_notices"),
+    *("errors", "events", "_launch", "_validators", "options", "_cli"),
+    *("_protocol", "_util", "_screen", "_sweep", "_notices", "_trust"),
     *(
         "_pty",
         "_jsonl",
@@ -101,9 +102,13 @@ ORDER = [
         "_startup",
         "_inbox",
         "_session",
+        "_prestart",
         "_turn",
         "_backend",
+        "_check",
         "__init__",
+        "_doctor",
+        "__main__",
     ),
 ]
 

@@ -18,6 +18,10 @@ PAINTED = {
         "Quick safety check: Is this a project you created or one you trust?\n\n"
         "❯ No, exit\n  Yes, I trust this folder\n\nEnter to confirm · Esc to cancel"
     ),
+    "add_dir": (
+        "Adding a new directory:\n\n/home/me/more\n\nThis session hasn't worked here before.\n\n"
+        "❯ No, exit\n  Yes, add it"
+    ),
     "bypass": (
         "WARNING: Claude Code running in Bypass Permissions mode\n\n❯ No, exit\n  Yes, I accept"
     ),
@@ -41,7 +45,6 @@ PAINTED = {
     "picker": "Resume session\n⌕ Search…\nNo sessions match",
 }
 MORE = [
-    ("trust", "Adding a new directory:\n/home/me/more\n❯ No, exit\n  Yes, add it"),
     ("onboarding", "Security notes:\n1. Claude can make mistakes\nPress Enter to continue…"),
     ("mcp", "2 new MCP servers found in this project\nSelect any you wish to enable."),
     ("settings", "Settings Warning\n❯ 1. Continue"),

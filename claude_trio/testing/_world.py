@@ -19,7 +19,7 @@ from typing import Final
 
 import attrs
 
-from ..options import QUIET_ENVIRONMENT
+from .._launch import QUIET_ENVIRONMENT
 
 #: How the name of a world's root begins. Short: sockets below it have names of 100 bytes at most.
 WORLD_PREFIX: Final = "ct-world-"

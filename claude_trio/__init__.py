@@ -10,6 +10,10 @@ and `options` are the values that all of them share.
 # Use
 from ._backend import ClaudeCodeBackend as ClaudeCodeBackend
 from ._backend import open_backend as open_backend
+from ._check import CheckReport as CheckReport
+from ._check import Finding as Finding
+from ._check import check as check
+from ._cli import TESTED_CLI_VERSIONS as TESTED_CLI_VERSIONS
 from ._cli import find_cli as find_cli
 from ._session import SessionInfo as SessionInfo
 from ._turn import Turn as Turn

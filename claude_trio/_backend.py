@@ -15,6 +15,7 @@ from ._cli import find_cli
 from ._inbox import Inbox
 from ._launch import config_directory, config_file
 from ._notices import FileNotices, open_notices
+from ._prestart import Reserve
 from ._protocol.history import Conversation, Exchange, fingerprint, parse_messages, same_history
 from ._session import Session, SessionInfo, Unusable
 from ._trust import accept_trust
@@ -39,6 +40,10 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
     _closed: bool = False
+    _reserve: Reserve = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reserve = Reserve(self.options.prestart, self._new_session, self._add_idle)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._sessions)} sessions"
@@ -78,6 +83,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         await self._wait_for_unwanted(conversation)
         session = self._take_idle(conversation.exchanges)
         if session is not None:
+            self._reserve.taken(session)
             try:
                 return session, await session.submit(conversation)
             except Unusable:
@@ -86,6 +92,10 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
                 session.stop()
         if self._closed:
             raise trio.ClosedResourceError("this backend has been closed")
+        session = self._new_session(conversation)
+        return session, await session.start(self._nursery, conversation)
+
+    def _new_session(self, conversation: Conversation | None = None) -> Session:
         session = Session(
             self.options,
             self._program,
@@ -95,9 +105,10 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             on_idle=self._add_idle,
             on_end=self._forget,
         )
-        session.prepare(conversation)
+        if conversation is not None:
+            session.prepare(conversation)
         self._sessions.append(session)
-        return session, await session.start(self._nursery, conversation)
+        return session
 
     async def _wait_for_unwanted(self, conversation: Conversation) -> None:
         """Let turns settle that were dropped by their consumer and that this one may continue."""
@@ -134,11 +145,13 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 
     def _forget(self, session: Session) -> None:
         self._remove_idle(session)
+        self._reserve.lost(session)
         self._sessions.remove(session)
         self._end_notices()
 
     def _close(self) -> None:
         self._closed = True
+        self._reserve.scope.cancel(reason="the backend is closed")
         for session in self._sessions:
             session.stop()
         self._end_notices()
@@ -152,7 +165,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBackend, None]:
     """Run conversations with the CLI for the length of a block.
 
-    No process is started before the first turn. When the block is left, by whatever way, every
+    No process is started before the first turn, unless ``options.prestart`` asks for some. When the block is left, by whatever way, every
     process that the backend started has ended, with everything that those started, within
     ``options.exit_grace`` seconds. An exception that the block raises comes out as it is: the same
     object, in no group. A cancellation waits for the processes to end.
@@ -179,6 +192,8 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
             backend = ClaudeCodeBackend._create(  # noqa: SLF001
                 options, nursery, program, environment, directory, notices, scope
             )
+            if options.prestart:
+                nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001
             try:
                 with body:
                     yield backend

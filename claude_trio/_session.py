@@ -167,11 +167,11 @@ class Session:
         Raises:
             BackendError: The process could not be started, or did not become ready in time.
         """
-        nursery.start_soon(self.run)
         try:
             if self.origin == "fresh":
-                await self._wait_until_ready()
+                await self.start_idle(nursery)
                 return await self.submit(conversation)
+            nursery.start_soon(self.run)
             inbox = self._open_inbox(conversation)
             self.turns.resume(trio.current_time())
             await self._wait_until_ready()
@@ -181,6 +181,22 @@ class Session:
             self.stop()
             raise
         return inbox
+
+    async def start_idle(self, nursery: trio.Nursery) -> None:
+        """Start the process for a conversation that has not begun; return when it takes a prompt.
+
+        To be called once; `on_end` will be called. When cancelled, or when it raises, the session is
+        stopping.
+
+        Raises:
+            BackendError: The process could not be started, or did not become ready in time.
+        """
+        nursery.start_soon(self.run)
+        try:
+            await self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
 
     async def _wait_until_ready(self) -> None:
         with trio.move_on_after(self.options.startup_timeout) as waiting:

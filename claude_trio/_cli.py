@@ -11,7 +11,7 @@ from typing import Final
 from .errors import CLINotFoundError
 
 #: The versions of the CLI on which the whole test suite passes, the oldest first.
-TESTED_CLI_VERSIONS: Final = ("2.1.197", "2.1.331")
+TESTED_CLI_VERSIONS: Final[tuple[str, ...]] = ("2.1.197", "2.1.331")
 
 # Where its installers put it, below the home directory and elsewhere.
 _BELOW_HOME: Final = (

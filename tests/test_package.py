@@ -24,7 +24,7 @@ USE = {
     *("open_backend", "ClaudeCodeBackend", "BackendOptions", "Turn", "SessionInfo"),
     *("AssistantMessage", "UserMessage", "SystemMessage", "ResultMessage", "Event", "Usage"),
     *("TextBlock", "ThinkingBlock", "ToolUseBlock", "ToolResultBlock", "UnknownBlock"),
-    "ContentBlock",
+    *("ContentBlock", "check", "CheckReport", "Finding", "find_cli", "TESTED_CLI_VERSIONS"),
 }
 ERRORS = {
     *("BackendError", "AuthError", "ProcessError", "CLINotFoundError", "RateLimitError"),

@@ -4,10 +4,23 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+
 import attrs
 import pytest
 
-from claude_trio._protocol.screens import EXITS, Screen, input_text, recognise_exit
+import claude_trio
+from claude_trio import StartupError
+from claude_trio._protocol.screens import (
+    EXITS,
+    SCREENS,
+    SILENCE,
+    Screen,
+    input_text,
+    recognise_exit,
+)
 from claude_trio._protocol.startup import StartupWatch
 from claude_trio._protocol.status import Status
 
@@ -184,3 +197,19 @@ def test_other_last_words_are_not(text: str) -> None:
 def test_each_kind_of_last_words_has_an_example_and_advice(screen: Screen) -> None:
     assert screen.kind in {kind for kind, _ in LAST_WORDS}
     assert screen.advice
+
+
+KINDS = {screen.kind for screen in (*SCREENS, *EXITS, SILENCE)} - {"login"}
+KINDS |= {"dialog", "unknown_screen", "exited", "timeout"}
+
+
+def test_each_kind_is_documented_and_no_other() -> None:
+    documented = inspect.getdoc(StartupError)
+    assert documented is not None
+    words = set(re.findall(r"``([a-z_]+)``", documented.replace("``startup_timeout``", "")))
+    assert KINDS == words
+    readme = Path(claude_trio.__file__).parent.parent / "README.md"
+    if readme.exists():  # not beside an installed package
+        table = readme.read_text().partition("| kind | the CLI |")[2].partition("\n\n")[0]
+        rows = [row.split(" | ")[0] for row in table.splitlines()]
+        assert KINDS == {kind for row in rows for kind in re.findall(r"`([a-z_]+)`", row)}

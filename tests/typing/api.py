@@ -8,12 +8,16 @@ from typing import Any, assert_type
 
 import claude_trio
 from claude_trio import (
+    TESTED_CLI_VERSIONS,
     AssistantMessage,
     BackendError,
     BackendOptions,
+    CheckReport,
     ClaudeCodeBackend,
+    CLINotFoundError,
     ContentBlock,
     Event,
+    Finding,
     JsonlWatcher,
     MessageParseError,
     ProcessError,
@@ -33,6 +37,8 @@ from claude_trio import (
     UnknownBlock,
     Usage,
     UserMessage,
+    check,
+    find_cli,
     normalize,
     open_backend,
     open_pty_process,
@@ -48,14 +54,34 @@ def options() -> None:
         permission_mode="acceptEdits",
         env={"A": "b"},
         turn_timeout=5,
+        settings={"permissions": {"allow": ["Bash(ls)"]}},
+        trust_workspace=True,
+        prestart=2,
     )
     assert_type(made, BackendOptions)
     assert_type(made.cwd, Path)
     assert_type(made.cli_path, Path | None)
     assert_type(made.env, Mapping[str, str])
     assert_type(made.turn_timeout, float | None)
+    assert_type(made.settings, Mapping[str, Any])
+    assert_type(made.trust_workspace, bool)
+    assert_type(made.prestart, int)
     BackendOptions(cwd=".", permission_mode="yolo")  # type: ignore[arg-type]  # no such mode
     BackendOptions(".")  # type: ignore[call-arg]  # by keyword only
+
+
+async def machine() -> None:
+    assert_type(find_cli(), Path)
+    assert_type(find_cli("claude", {"PATH": "/bin"}), Path)
+    assert_type(TESTED_CLI_VERSIONS[0], str)
+    report = await check(BackendOptions(cwd="."), turn=True)
+    assert_type(report, CheckReport)
+    assert_type(report.ok, bool)
+    assert_type(report.cli_version, str | None)
+    assert_type(report.logged_in, bool | None)
+    assert_type(report["trust"], Finding)
+    assert_type(report["trust"].advice, str)
+    assert_type(report.to_dict(), dict[str, Any])
 
 
 async def conversation() -> None:
@@ -118,6 +144,8 @@ async def errors(turn: Turn) -> None:  # noqa: ASYNC910 - only its types count
         await turn.receive()
     except RateLimitError as error:
         assert_type(error.resets_at, float | None)
+    except CLINotFoundError as error:
+        assert_type(error.searched, tuple[str, ...])
     except ProcessError as error:
         assert_type(error.exit_code, int | None)
         assert_type(error.screen_tail, str)

@@ -6,6 +6,7 @@ Inherited variables that are not in the table do not reach the CLI. `BackendOpti
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -157,6 +158,8 @@ def config_directory(environment: Mapping[str, str], cwd: Path) -> Path:
 def config_file(environment: Mapping[str, str], cwd: Path) -> Path:
     """Return the file where a CLI with this environment keeps what it was told, trust among it.
 
+    It is looked for: one that an early version has made, under another name, is still in use.
+
     Args:
         environment: The whole environment of the CLI.
         cwd: The directory it works in, to which it takes a relative name.
@@ -164,6 +167,9 @@ def config_file(environment: Mapping[str, str], cwd: Path) -> Path:
     Raises:
         ValueError: The environment names no home at all.
     """
+    early = config_directory(environment, cwd) / ".config.json"
+    if os.path.isfile(early) and os.path.getsize(early):  # noqa: PTH113, PTH202 - no exception
+        return early
     if chosen := environment.get("CLAUDE_CONFIG_DIR"):
         return cwd / chosen / ".claude.json"
     return _home(environment, cwd) / ".claude.json"

@@ -25,6 +25,9 @@ from .errors import StartupError
 _LIMIT: Final = 20.0  # seconds for all of it
 _AGAIN: Final = 0.02  # seconds between two attempts at first; doubled up to
 _SELDOM: Final = 0.3
+#: Seconds after which what was written is read again. A CLI that finds the lock taken may write without
+#: it (2.1.197), and so undo a change that falls between its reading and its writing.
+_SETTLED: Final = 0.25
 #: Seconds after which a lock was left by a process that died. CLIs hold it for milliseconds.
 _STALE: Final = 10.0
 
@@ -81,7 +84,9 @@ async def accept_trust(file: Path, directory: Path) -> None:
         with trio.move_on_after(_LIMIT):
             # In a thread that is waited for, cancelled or not: it blocks for as long as the disk does.
             while not await trio.to_thread.run_sync(_is_recorded, file, directory):
-                if not await trio.to_thread.run_sync(_record, file, directory):
+                if await trio.to_thread.run_sync(_record, file, directory):
+                    await trio.sleep(_SETTLED)
+                else:
                     await trio.sleep(pause)
                     pause = min(2 * pause, _SELDOM)
             return

@@ -207,6 +207,15 @@ def test_the_cli_keeps_its_sessions_where_its_environment_says(
     assert Path(file) == config_file(environment, Path("/work"))
 
 
+def test_a_file_of_an_early_version_is_used_unless_it_is_empty(tmp_path: Path) -> None:
+    early, usual = tmp_path / ".config.json", tmp_path / ".claude.json"
+    environment = {"CLAUDE_CONFIG_DIR": str(tmp_path)}
+    early.touch()
+    assert usual == config_file(environment, Path("/work"))
+    early.write_text("{}")
+    assert early == config_file(environment, Path("/work"))
+
+
 def test_an_environment_without_a_home_is_refused() -> None:
     with pytest.raises(ValueError, match="neither CLAUDE_CONFIG_DIR nor HOME"):
         config_directory({}, Path("/work"))

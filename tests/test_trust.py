@@ -191,9 +191,20 @@ async def test_the_loop_runs_on_while_the_disk_does_not_answer(
     assert [] == left_over(config)
 
 
+async def test_what_a_writer_without_the_lock_undoes_is_done_again(config: Path) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept_trust, config, Path("/new"))
+        with trio.fail_after(60):
+            for _ in range(3):
+                while not trusts(read_config(config), Path("/new")):
+                    await trio.sleep(0.001)
+                put(config, json.dumps(CONFIG))
+    assert trusts(read_config(config), Path("/new"))
+
+
 async def test_many_writers_lose_nothing(config: Path) -> None:
     async def add(name: str) -> None:
-        for number in range(10):
+        for number in range(4):
             await accept_trust(config, Path(f"/{name}/{number}"))
 
     with trio.fail_after(120):
@@ -204,7 +215,7 @@ async def test_many_writers_lose_nothing(config: Path) -> None:
     assert [] == [
         f"/{name}/{number}"
         for name in "abcdef"
-        for number in range(10)
+        for number in range(4)
         if not trusts(config_says, Path(f"/{name}/{number}"))
     ]
     assert [] == left_over(config)
@@ -272,3 +283,33 @@ async def test_a_directory_is_trusted_by_the_caller_s_word(
         async with open_backend(options(trust_workspace=True)) as backend:
             assert "Hello." == await backend.complete(question).get_final_text()
     assert trusts(read_config(world.config_dir / ".claude.json"), tmp_path / "real")
+
+
+@pytest.mark.real_cli
+async def test_the_file_of_an_early_version_is_used_where_the_cli_uses_it(
+    world: World, api: LoopbackApi, real_cli: Path, tmp_path: Path
+) -> None:
+    early = world.config_dir / ".config.json"
+    (world.config_dir / ".claude.json").rename(early)
+    env = world.env(api.base_url)
+    options = BackendOptions(cwd=tmp_path, cli_path=real_cli, env=env, trust_workspace=True)
+    api.reply("Hello.")
+    with trio.fail_after(120):
+        async with open_backend(options) as backend:
+            turn = backend.complete([{"role": "user", "content": "hi"}])
+            assert "Hello." == await turn.get_final_text()
+    assert trusts(read_config(early), tmp_path)
+    assert not (world.config_dir / ".claude.json").exists()
+
+
+@pytest.mark.real_cli
+async def test_the_home_directory_can_be_trusted(
+    world: World, api: LoopbackApi, real_cli: Path
+) -> None:
+    env = world.env(api.base_url)
+    options = BackendOptions(cwd=world.home, cli_path=real_cli, env=env, trust_workspace=True)
+    api.reply("Hello.")
+    with trio.fail_after(120):
+        async with open_backend(options) as backend:
+            turn = backend.complete([{"role": "user", "content": "hi"}])
+            assert "Hello." == await turn.get_final_text()

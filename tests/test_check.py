@@ -73,7 +73,7 @@ async def test_where_all_is_well_nothing_failed_and_nothing_was_asked(
     assert (real_cli, world.config_dir) == (report.cli_path, report.config_directory)
     assert "oauth_token" in report["login"].text
     assert "made-up" not in json.dumps(report.to_dict())
-    assert [] == api.requests
+    assert [] == api.conversations
     with pytest.raises(KeyError):
         report["nothing"]
 
@@ -101,7 +101,7 @@ async def test_not_logged_in(options: Options, api: LoopbackApi) -> None:
     assert ("failed", "skipped") == (found["login"], found["turn"])
     assert report.logged_in is False
     assert "claude /login" in report["login"].advice
-    assert [] == api.requests
+    assert [] == api.conversations
 
 
 @pytest.mark.real_cli

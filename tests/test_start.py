@@ -18,6 +18,7 @@ from claude_trio import (
     BackendOptions,
     PtyClaudeProcess,
     StartupError,
+    check,
     open_backend,
 )
 from claude_trio._launch import LEFT_OUT
@@ -237,13 +238,15 @@ async def test_what_keeps_the_cli_from_its_prompt_has_its_kind(
     options = BackendOptions(cli_path=stand_before(real_cli, world, start), env=env, **how)
     before = config(world).read_bytes()
     with trio.fail_after(100):
+        if name == "add_dir" and (await check(options)).cli_version == "2.1.197":
+            pytest.skip("this version does not ask")
         async with open_backend(options) as backend:
             with pytest.raises(StartupError) as caught:
                 await backend.complete(QUESTION).get_final_text()
     error = caught.value
     assert (kind, []) == (error.kind, typed)
     assert advice in error.message
-    assert [] == api.requests
+    assert [] == api.conversations
     assert (exit_code, None) == (error.exit_code, error.signal)
     assert (name == "no words") == (not error.screen_tail)
     assert error.screen_tail in str(error)
@@ -261,7 +264,7 @@ async def test_a_cli_that_is_not_logged_in_says_so_at_its_first_turn(
             with pytest.raises(AuthError, match="/login") as caught:
                 await backend.complete(QUESTION).get_final_text()
     assert "auth" == caught.value.kind
-    assert [] == api.requests
+    assert [] == api.conversations
 
 
 #: Where "1" is no value that does harm.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -13,7 +14,7 @@ import pytest
 import trio
 
 from claude_trio import BackendOptions, StartupError, open_backend, open_pty_process
-from claude_trio._trust import _STALE, accept_trust, lock_of, read_config, trusts
+from claude_trio._trust import _STALE, _record, accept_trust, lock_of, read_config, trusts
 from claude_trio.testing import LoopbackApi, World, cancel_everywhere
 
 CONFIG: dict[str, Any] = {
@@ -219,6 +220,39 @@ async def test_many_writers_lose_nothing(config: Path) -> None:
         if not trusts(config_says, Path(f"/{name}/{number}"))
     ]
     assert [] == left_over(config)
+
+
+async def test_nobody_else_s_change_is_lost(config: Path) -> None:
+    """Another program counts in the file, under the lock."""
+    changes = 150
+
+    def count() -> None:
+        for _ in range(changes):
+            while True:
+                with contextlib.suppress(FileExistsError):
+                    lock_of(config).mkdir()
+                    break
+                time.sleep(0.0005)
+            read = says(config)
+            time.sleep(0.0005)
+            read["count"] = read.get("count", 0) + 1
+            other = config.with_name("other")
+            put(other, json.dumps(read))
+            other.replace(config)
+            lock_of(config).rmdir()
+
+    async def write(name: str) -> None:
+        number = 0
+        while says(config).get("count", 0) < changes:
+            _record(config, Path(f"/{name}/{number}"))
+            number += 1
+            await trio.sleep(0.001)
+
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, count)
+            nursery.start_soon(write, "a")
+    assert changes == says(config)["count"]
 
 
 @pytest.mark.real_cli

@@ -4,7 +4,8 @@ General layout
 --------------
 `_backend` and `_turn` are what a caller touches; `_session` is one live conversation; `_pty` and
 `_jsonl` move bytes; `_protocol` holds everything that needs no input or output. `events`, `errors`
-and `options` are the values that all of them share.
+and `options` are the values that all of them share. `_cli`, `_launch`, `_trust` and `_check` are about
+the machine: the program, what it is started with, and whether that will do.
 """
 
 # Use

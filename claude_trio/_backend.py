@@ -16,8 +16,8 @@ from ._inbox import Inbox
 from ._launch import config_directory, config_file
 from ._notices import FileNotices, open_notices
 from ._prestart import Reserve
-from ._protocol.history import Conversation, Exchange, fingerprint, parse_messages, same_history
-from ._session import Session, SessionInfo, Unusable
+from ._protocol.history import Conversation, fingerprint, parse_messages, same_history
+from ._session import Session, SessionInfo, Unusable, is_typable
 from ._trust import accept_trust
 from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
@@ -81,7 +81,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     async def _begin(self, conversation: Conversation) -> tuple[Session, Inbox]:
         """Send the conversation's prompt to the process that is to answer it."""
         await self._wait_for_unwanted(conversation)
-        session = self._take_idle(conversation.exchanges)
+        session = self._take_idle(conversation)
         if session is not None:
             self._reserve.taken(session)
             try:
@@ -124,10 +124,12 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             if fingerprint(conversation.exchanges) in ours:
                 await inbox.finished.wait()
 
-    def _take_idle(self, exchanges: Sequence[Exchange]) -> Session | None:
-        candidates = self._idle.get(fingerprint(exchanges), [])
-        for session in candidates:
-            if session.alive and same_history(exchanges, session.exchanges):
+    def _take_idle(self, conversation: Conversation) -> Session | None:
+        exchanges = conversation.exchanges
+        for session in self._idle.get(fingerprint(exchanges), []):
+            # One that is kept ready would be of no use to a prompt that cannot be typed.
+            useful = session.turn_count > 0 or is_typable(conversation)
+            if useful and session.alive and same_history(exchanges, session.exchanges):
                 self._remove_idle(session)
                 return session
         return None
@@ -165,10 +167,10 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBackend, None]:
     """Run conversations with the CLI for the length of a block.
 
-    No process is started before the first turn, unless ``options.prestart`` asks for some. When the block is left, by whatever way, every
-    process that the backend started has ended, with everything that those started, within
-    ``options.exit_grace`` seconds. An exception that the block raises comes out as it is: the same
-    object, in no group. A cancellation waits for the processes to end.
+    No process is started before the first turn, unless ``options.prestart`` asks for some. When the
+    block is left, by whatever way, every process that the backend started has ended, with everything
+    that those started, within ``options.exit_grace`` seconds. An exception that the block raises
+    comes out as it is: the same object, in no group. A cancellation waits for the processes to end.
 
     Args:
         options: How the conversations are run.

@@ -100,8 +100,9 @@ async def check(options: BackendOptions, *, turn: bool = False) -> CheckReport:
     """Find out whether a backend with these options could work, and what is in the way.
 
     The CLI is asked for its version and its login, in the environment that a session would get; its
-    configuration is read. Nothing is accepted or changed, not even with ``trust_workspace``, unless
-    a turn is asked for. Each question to the CLI is bounded by ``options.startup_timeout``.
+    configuration is read. Nothing is accepted, not even with ``trust_workspace``, unless a turn is
+    asked for; the CLI may write to its configuration, as it does whenever it runs. Each question to
+    it is bounded by ``options.startup_timeout``.
 
     **Cancellation:** a program that is being asked is ended first, with what it started.
 

@@ -504,3 +504,8 @@ def _typed(conversation: Conversation) -> _Typed | None:
     text = conversation.prompt_text
     data = keys.typed(text) if text is not None else None
     return None if text is None or data is None else _Typed(text, data)
+
+
+def is_typable(conversation: Conversation) -> bool:
+    """Return whether a conversation's prompt can be typed into a CLI as it is."""
+    return _typed(conversation) is not None

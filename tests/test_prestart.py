@@ -99,6 +99,20 @@ async def test_a_turn_does_not_wait_for_one_that_is_not_ready(world: World, fake
         assert 2 == len(backend.sessions)
 
 
+async def test_a_prompt_that_cannot_be_typed_takes_no_ready_process(
+    world: World, fake: FakeCLI
+) -> None:
+    async with open_backend(options(world, fake, prestart=1)) as backend:
+        await until(lambda: ready(backend))
+        kept = ready(backend)
+        turn = backend.complete([{"role": "user", "content": "/cost"}])
+        with trio.fail_after(60):
+            assert "echo: /cost" == await turn.get_final_text()
+        assert turn.session is not None
+        assert "resumed" == turn.session.origin
+        assert kept == ready(backend)
+
+
 async def test_without_it_nothing_is_started(world: World, fake: FakeCLI) -> None:
     async with open_backend(options(world, fake)) as backend:
         await trio.testing.wait_all_tasks_blocked(0.1)

@@ -45,7 +45,7 @@ def add_parser(subcommands: Subcommands) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a variable for the CLI, as BackendOptions.env; may be repeated",
+        help="a variable for the CLI, as BackendOptions.env; may be repeated; others can see it",
     )
     parser.add_argument(
         "--turn", action="store_true", help="also ask the model for one word; takes a few tokens"

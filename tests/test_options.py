@@ -14,6 +14,7 @@ from claude_trio._launch import (
     LEFT_OUT,
     QUIET_ENVIRONMENT,
     QUIET_SETTINGS,
+    SWITCHED_OFF_TOOLS,
     config_directory,
     config_file,
 )
@@ -160,8 +161,9 @@ def test_a_variable_that_is_off_may_be_given(value: str) -> None:
 
 def test_the_arguments_always_name_a_permission_mode() -> None:
     plain = BackendOptions(cwd=".").arguments()
-    assert ["--permission-mode", "dontAsk", "--settings"] == plain[:3]
-    assert QUIET_SETTINGS == json.loads(plain[3])
+    assert ["--permission-mode", "dontAsk"] == plain[:2]
+    assert ["--disallowedTools", *SWITCHED_OFF_TOOLS, "--settings"] == plain[2:-1]
+    assert QUIET_SETTINGS == json.loads(plain[-1])
 
 
 def test_each_choice_becomes_its_argument() -> None:
@@ -173,7 +175,8 @@ def test_each_choice_becomes_its_argument() -> None:
         dangerously_skip_permissions=True,
     ).arguments()
     assert [
-        *("--dangerously-skip-permissions", "--model", "opus", "--system-prompt", "Be brief."),
+        *("--dangerously-skip-permissions", "--disallowedTools", *SWITCHED_OFF_TOOLS),
+        *("--model", "opus", "--system-prompt", "Be brief."),
         *("--append-system-prompt", "Really.", "--settings"),
     ] == arguments[:-1]
     assert json.loads(arguments[-1])["skipDangerousModePermissionPrompt"] is True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given as given_by
+from hypothesis import strategies as st
 
 from claude_trio import (
     AssistantMessage,
@@ -106,7 +109,6 @@ def test_each_spelling_of_a_reply_is_the_reply(reply: list[dict[str, Any]]) -> N
             user([{**RESULT, "is_error": True}]),
             assistant("It is 42."),
         ],
-        [assistant([text("Let me look."), CALL]), assistant("It is 42.")],
         [
             assistant([text("Let me look."), {**CALL, "input": {"command": "y"}}]),
             user([RESULT]),
@@ -131,6 +133,90 @@ def test_a_failed_turn_has_an_empty_reply() -> None:
     given = parse_messages([user("what?"), user("again")]).exchanges
     assert same_history(given, failed)
     assert not same_history(given, lived())
+
+
+def test_a_reply_that_was_left_out_matches_only_one_without_a_word() -> None:
+    events: list[Event] = [
+        AssistantMessage(message_id="m1", content=(TextBlock("I will delete it."),)),
+        AssistantMessage(message_id="m1", content=(ToolUseBlock("t1", "Bash", {}),)),
+        UserMessage(content=(ToolResultBlock("t1", "42"),), origin="tool"),
+    ]
+    for reply in ([], [assistant("  ")]):
+        given = parse_messages([user("what?"), *reply, user("again")]).exchanges
+        assert not same_history(given, (exchange_of((text("what?"),), events),))
+        assert same_history(given, (exchange_of((text("what?"),), events[1:]),))
+    # Its last words, where the turn ended in a tool's result.
+    given = parse_messages([user("what?"), assistant("I will delete it."), user("ok")]).exchanges
+    assert same_history(given, (exchange_of((text("what?"),), events),))
+
+
+def call(name: str) -> dict[str, Any]:
+    return {**CALL, "id": name}
+
+
+def result(name: str) -> dict[str, Any]:
+    return {**RESULT, "tool_use_id": name}
+
+
+@pytest.mark.parametrize(
+    ("messages", "where"),
+    [
+        # What a caller gives back who keeps the model's blocks, and not the tools' results.
+        (
+            [assistant([text("Let me look."), CALL, text("It is 42.")]), user("thanks")],
+            "[1].content[1]",
+        ),
+        ([assistant([call("a"), call("b")]), user([result("b")])], "[1].content[0]"),
+        ([assistant([CALL]), assistant("It is 42."), user("thanks")], "[1].content[0]"),
+        ([assistant([CALL]), user("wait"), assistant("why?"), user([RESULT])], "[1].content[0]"),
+        ([assistant([CALL]), user([RESULT, RESULT])], "[2].content[1]"),
+        ([assistant([CALL]), user([RESULT]), assistant("so"), user([RESULT])], "[4].content[0]"),
+        ([assistant([CALL]), user([RESULT]), assistant([CALL]), user([RESULT])], "[3].content[0]"),
+        ([assistant([CALL, CALL]), user([RESULT])], "[1].content[1]"),
+        ([assistant("42"), user([RESULT])], "[2].content[0]"),
+        ([assistant([CALL]), user([result("other"), RESULT])], "[2].content[0]"),
+    ],
+)
+def test_a_call_without_its_result_and_a_result_without_its_call_are_refused(
+    messages: list[dict[str, Any]], where: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^messages{re.escape(where)}[ .]"):
+        parse_messages([user("what?"), *messages])
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [assistant([call("a"), call("b")]), user([result("b"), result("a")])],
+        [assistant([call("a"), call("b")]), user([result("b")]), user([result("a"), text("ok")])],
+        [assistant([call("a")]), assistant([call("b")]), user([result("a"), result("b")])],
+        [assistant([CALL]), user("wait"), user([RESULT])],
+        [assistant([CALL]), user([RESULT]), user("next")],
+    ],
+)
+def test_calls_and_results_pair_as_in_the_api_where_neighbours_are_one_message(
+    messages: list[dict[str, Any]],
+) -> None:
+    assert parse_messages([user("what?"), *messages]).messages
+
+
+@given_by(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.data())
+def test_any_round_with_one_block_missing_is_refused(
+    rounds: list[int], data: st.DataObject
+) -> None:
+    messages: list[dict[str, Any]] = [user("what?")]
+    for number, calls in enumerate(rounds):
+        names = [f"{number}-{i}" for i in range(calls)]
+        messages.append(assistant([call(name) for name in names]))
+        results = data.draw(st.permutations([result(name) for name in names]))
+        messages.append(user([*results, text("go on")]))
+    parse_messages(messages)
+    index = data.draw(st.integers(1, len(messages) - 1))
+    blocks = messages[index]["content"]
+    tools = [i for i, block in enumerate(blocks) if block["type"] != "text"]
+    del blocks[data.draw(st.sampled_from(tools))]
+    with pytest.raises(ValueError, match=r"tool_(use|result)"):
+        parse_messages(messages)
 
 
 def test_a_history_of_another_length_does_not_match() -> None:
@@ -165,7 +251,10 @@ def test_messages_are_cut_at_what_the_user_said() -> None:
         ([user([{"text": "x"}])], TypeError, r"content\[0\].type must be a string"),
         ([user([{"type": "text"}])], TypeError, r"content\[0\].text must be a string"),
         ([user([{"type": "image", "source": b"x"}])], TypeError, "cannot be written as JSON"),
-        ([user([RESULT]), user("x")], ValueError, "holds a tool_result"),
+        ([user([RESULT]), user("x")], ValueError, r"messages\[0\].content\[0\] is a tool_result"),
+        ([user([CALL])], ValueError, r"messages\[0\].content\[0\] is a tool_use; only an assist"),
+        ([user("a"), assistant([RESULT]), user("b")], ValueError, "only a user's message"),
+        ([user([{"type": "tool_result"}])], TypeError, r"content\[0\].tool_use_id must be a str"),
     ],
 )
 def test_bad_messages_are_refused_with_their_place(

@@ -28,6 +28,12 @@ from .keys import normalized
 
 #: A content block in the shape of the Messages API.
 Block: TypeAlias = Mapping[str, Any]
+#: A field that a block of a type must have, as a string.
+_NEEDED: Final[Mapping[str, str]] = {
+    "text": "text",
+    "tool_use": "id",
+    "tool_result": "tool_use_id",
+}
 #: The joints at which the texts of a reply may have been put together.
 _JOINTS: Final = ("", "\n", "\n\n")
 
@@ -79,8 +85,7 @@ def parse_messages(messages: object) -> Conversation:
         raise ValueError("messages must end with a message whose role is 'user'")
     if said[0].role != "user":
         raise ValueError("messages[0] must have the role 'user'; nothing comes before it")
-    if _is_tool_result(said[0]):
-        raise ValueError("messages[0] holds a tool_result; nothing before it asked for a tool")
+    _pair_tools(said)
     exchanges: list[Exchange] = []
     for message in said[:-1]:
         if message.role == "user" and not _is_tool_result(message):
@@ -114,14 +119,56 @@ def _block(block: object, where: str) -> Block:
         raise TypeError(f"{where} must be a mapping, not {type(block).__name__}")
     if not isinstance(block.get("type"), str):
         raise TypeError(f"{where}.type must be a string, not {block.get('type')!r}")
-    if block["type"] == "text" and not isinstance(block.get("text"), str):
-        raise TypeError(f"{where}.text must be a string, not {block.get('text')!r}")
+    key = _NEEDED.get(block["type"])
+    if key is not None and not isinstance(block.get(key), str):
+        raise TypeError(f"{where}.{key} must be a string, not {block.get(key)!r}")
     plain = {str(key): value for key, value in block.items() if key != "cache_control"}
     try:
         json.dumps(plain, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError) as exc:
         raise TypeError(f"{where} cannot be written as JSON: {exc}") from None
     return plain
+
+
+def _pair_tools(said: Sequence[Said]) -> None:
+    """Refuse calls without a result, and results without a call.
+
+    A transcript with such a call in it loses the whole reply around it, silently, in the CLI. As for
+    the API, neighbours in one role are one message.
+    """
+    known: set[str] = set()
+    open_calls: dict[str, str] = {}  # by id, where each stands
+    role = "user"
+    for i, message in enumerate(said):
+        if message.role == "assistant" != role:
+            _require_answered(open_calls)
+        role = message.role
+        for j, block in enumerate(message.blocks):
+            where = f"messages[{i}].content[{j}]"
+            if block["type"] == "tool_use":
+                if role != "assistant":
+                    raise ValueError(f"{where} is a tool_use; only an assistant's message has one")
+                if block["id"] in known:
+                    raise ValueError(f"{where}.id is {block['id']!r}, as that of a tool_use before")
+                known.add(block["id"])
+                open_calls[block["id"]] = where
+            elif block["type"] == "tool_result":
+                if role != "user":
+                    raise ValueError(f"{where} is a tool_result; only a user's message has one")
+                if open_calls.pop(block["tool_use_id"], None) is None:
+                    raise ValueError(
+                        f"{where} is a tool_result for {block['tool_use_id']!r}; the message before "
+                        "it has no such tool_use, or it has a result already"
+                    )
+    _require_answered(open_calls)
+
+
+def _require_answered(open_calls: Mapping[str, str]) -> None:
+    for name, where in open_calls.items():
+        raise ValueError(
+            f"{where} is a tool_use ({name!r}) without a tool_result in the next user's message; "
+            "give its result too, or leave both out"
+        )
 
 
 def _counts(block: Block) -> bool:
@@ -186,8 +233,11 @@ def _same_reply(given: Sequence[Said], lived: Sequence[Said]) -> bool:
     if any(thought not in thoughts for thought in _pick(given, ("thinking", "redacted_thinking"))):
         return False
     texts = _texts(given)
-    last = _texts(lived[-1:])
     everything = _texts(lived)
+    if not texts:  # left out, which only a reply without a word can be
+        return not everything
+    answers = [message for message in lived if message.role == "assistant"]
+    last = _texts(answers[-1:])
     return texts in (last, everything) or (
         len(texts) == 1
         and texts[0] in {joint.join(t).strip() for t in (last, everything) for joint in _JOINTS}

@@ -52,8 +52,13 @@ class Screen:
             except Exception:  # noqa: BLE001 - whatever it is, the rest can still be drawn
                 stream = pyte.ByteStream(screen)
                 stream.feed(_SEQUENCE.sub(b"", data))
-        # Blanks only: the CLI's empty input box ends in a no-break space.
-        lines = [line.rstrip(" ") for line in screen.display]
+        # Not `screen.display`: it raises where a wide character was half overwritten. And without
+        # blanks only: the CLI's empty input box ends in a no-break space.
+        columns, rows = self._size
+        lines = [
+            "".join(screen.buffer[y][x].data for x in range(columns)).rstrip(" ")
+            for y in range(rows)
+        ]
         return "\n".join(lines).strip("\n")
 
     def tail(self, lines: int = 20) -> str:

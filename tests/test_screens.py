@@ -144,3 +144,44 @@ def test_a_screen_can_be_rendered_at_another_size() -> None:
 def test_no_output_makes_rendering_fail(chunks: list[bytes]) -> None:
     lines = terminal(*chunks).render().split("\n")
     assert len(lines) <= 5
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [
+        ("漢字漢字\ra", "a字漢字"),
+        ("👍 ok\x1b[1;2Hx", "👍x ok"),
+        ("漢字\x1b[1;1H\x1b[P", "字"),
+        ("漢字\x1b[1;1H\x1b[2Pb", "b"),
+        ("漢\u0301字", "漢\u0301字"),
+        ("x" * 39 + "漢", "x" * 39),
+    ],
+)
+def test_a_wide_character_that_is_half_overwritten_can_be_drawn(printed: str, shown: str) -> None:
+    terminal = Terminal(5, 40)
+    terminal.feed(printed.encode())
+    assert shown in terminal.render()
+
+
+PIECES = st.one_of(
+    st.text(max_size=5).map(str.encode),
+    st.sampled_from(["漢字", "👍🏽", "e\u0301", "\r", "\n", "\b", "\t", "\x1b7", "\x1b8"]).map(
+        str.encode
+    ),
+    st.builds(
+        lambda a, b, end: f"\x1b[{a};{b}{end}".encode(),
+        st.integers(0, 9),
+        st.integers(0, 12),
+        st.sampled_from("HPX@LMJKACDGdrhlm"),
+    ),
+    st.binary(max_size=4),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(PIECES, max_size=30))
+def test_whatever_was_printed_can_be_drawn(pieces: list[bytes]) -> None:
+    terminal = Terminal(4, 10)
+    for piece in pieces:
+        terminal.feed(piece)
+    assert len(terminal.render().split("\n")) <= 4

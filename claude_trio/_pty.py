@@ -55,8 +55,11 @@ class PtyClaudeProcess:
     _stream: trio.lowlevel.FdStream
     #: Set when the terminal has been read to its end.
     drained: trio.Event = attrs.field(factory=trio.Event)
+    #: Whether it has ended; how, the status tells, where it is known.
+    _ended: bool = False
     _wait_status: int | None = None
-    _exited: trio.Event = attrs.field(factory=trio.Event)
+    #: Two tasks may type, and what one types stays together.
+    _typing: trio.StrictFIFOLock = attrs.field(factory=trio.StrictFIFOLock)
 
     @classmethod
     def spawn(
@@ -134,12 +137,22 @@ class PtyClaudeProcess:
         )
 
     def __repr__(self) -> str:
-        state = "running" if self._wait_status is None else f"exit code {self.exit_code}"
+        state = self._end() if self._ended else "running"
         return f"<PtyClaudeProcess pid={self.pid} {state}>"
+
+    def _end(self) -> str:
+        if self.exit_signal is not None:
+            return f"was ended by {_signal_name(self.exit_signal)}"
+        if self.exit_code is not None:
+            return f"exited with code {self.exit_code}"
+        return "ended; how is not known"
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code; None while it runs, or if a signal ended it."""
+        """The exit code; None while it runs, if a signal ended it, or if it is not known.
+
+        It is not known where the application ignores SIGCHLD, or waits for every child itself.
+        """
         if self._wait_status is None or not os.WIFEXITED(self._wait_status):
             return None
         return os.WEXITSTATUS(self._wait_status)
@@ -189,12 +202,13 @@ class PtyClaudeProcess:
         Raises:
             ProcessError: The terminal is closed; the program has ended or is ending.
         """
-        if not self.running or self.drained.is_set():
-            raise self.death("cannot type into it")
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self.death("cannot type into it") from None
+        async with self._typing:
+            if not self.running or self.drained.is_set():
+                raise self.death("cannot type into it")
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                raise self.death("cannot type into it") from None
 
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal; the program repaints."""
@@ -205,26 +219,26 @@ class PtyClaudeProcess:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the program, if it still runs."""
         # Until it is reaped the pid is its own, even when it is dead; and only `_reap` reaps.
-        if self._wait_status is None:
+        if not self._ended:
             with contextlib.suppress(*_ALREADY_GONE):
                 os.kill(self.pid, number)
 
     def _kill_group(self) -> None:
-        if self._wait_status is None:
+        if not self._ended:
             with contextlib.suppress(*_ALREADY_GONE):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _reap(self) -> bool:
-        if self._wait_status is None:
+        if not self._ended:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                # Another part of the application waited for all children. How it ended is lost.
-                pid, status = self.pid, 0
-            if pid == self.pid:
-                self._wait_status = status
-                self._exited.set()
-        return self._wait_status is not None
+                # The application ignores SIGCHLD, or waited for all children: how it ended is lost.
+                self._ended = True
+            else:
+                if pid == self.pid:
+                    self._ended, self._wait_status = True, status
+        return self._ended
 
     async def wait(self) -> None:
         """Wait until the program has ended, and reap it. Cancelling stops the waiting only."""
@@ -249,12 +263,7 @@ class PtyClaudeProcess:
         Args:
             what: What could not be done because of it.
         """
-        if self.exit_signal is not None:
-            how = f"was ended by {signal.Signals(self.exit_signal).name}"
-        elif self.exit_code is not None:
-            how = f"exited with code {self.exit_code}"
-        else:
-            how = "closed its terminal"
+        how = self._end() if self._ended else "closed its terminal"
         return ProcessError(
             f"{what}: the CLI (pid {self.pid}) {how}",
             kind="died",
@@ -334,6 +343,13 @@ async def open_pty_process(
                     reading.cancel()
     finally:
         await process.aclose(exit_grace / 3)  # noqa: ASYNC102 - shielded and bounded inside
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have no name
+        return f"signal {number}"
 
 
 async def _drain(process: PtyClaudeProcess, scope: trio.CancelScope) -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
@@ -84,6 +85,10 @@ async def test_resize_reaches_the_child(tmp_path: Path) -> None:
     [
         ("raise SystemExit(3)", 3, None, "exited with code 3"),
         ("import os; os.kill(os.getpid(), 9)", None, signal.SIGKILL, "was ended by SIGKILL"),
+        pytest.param(
+            *("import os; os.kill(os.getpid(), 40)", None, 40, "was ended by signal 40"),
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="a real-time signal"),
+        ),
     ],
 )
 async def test_an_exit_is_reported_as_it_was(
@@ -97,6 +102,7 @@ async def test_an_exit_is_reported_as_it_was(
         assert (process.exit_code, process.exit_signal) == (exit_code, exit_signal)
         error = process.death("it cannot go on")
         assert words in error.message
+        assert words in repr(process)
         assert (exit_code, exit_signal, "last words") == (
             error.exit_code,
             error.signal,
@@ -104,6 +110,41 @@ async def test_an_exit_is_reported_as_it_was(
         )
         with pytest.raises(ProcessError):
             await process.write(b"more")
+
+
+@pytest.fixture
+def ignored_children() -> Generator[None, None, None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+async def test_where_the_application_ignores_its_children_no_exit_code_is_made_up(
+    tmp_path: Path, ignored_children: None
+) -> None:
+    async with open_pty_process(python("raise SystemExit(3)"), cwd=tmp_path, env=ENV) as process:
+        with trio.fail_after(60):
+            await process.wait()
+        assert (None, None) == (process.exit_code, process.exit_signal)
+        assert not process.running
+        assert "ended; how is not known" in process.death("it cannot go on").message
+        assert "ended; how is not known" in repr(process)
+
+
+async def test_two_tasks_may_type_and_what_one_types_stays_together(tmp_path: Path) -> None:
+    code = (
+        "import os, tty; tty.setraw(0); print('ready', flush=True); got = b''\n"
+        "while len(got) < 300_000: got += os.read(0, 4096)\n"
+        "print('whole', got.strip(b'a') == b'b' * 150_000 or got.strip(b'b') == b'a' * 150_000); "
+        "import sys; sys.stdout.flush(); " + WAIT
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "ready")
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(process.write, b"a" * 150_000)
+                nursery.start_soon(process.write, b"b" * 150_000)
+        await until_screen_shows(process, "whole True")
 
 
 async def test_sigterm_ends_a_willing_child_and_its_exit_code_is_kept(tmp_path: Path) -> None:

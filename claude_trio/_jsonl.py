@@ -101,14 +101,16 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
             if self._file_id is not None:
                 self._start_over()
             return b""
-        file_id = (found.st_dev, found.st_ino)
-        if self._file_id not in {None, file_id} or found.st_size < self._offset:
-            self._start_over()
-        self._file_id = file_id
-        if found.st_size == self._offset:
+        if self._file_id == (found.st_dev, found.st_ino) and found.st_size == self._offset:
             return b""
         try:
             with self.path.open("rb", buffering=0) as file:
+                # Of what was opened: another file may have taken the name meanwhile.
+                found = os.fstat(file.fileno())
+                file_id = (found.st_dev, found.st_ino)
+                if self._file_id not in {None, file_id} or found.st_size < self._offset:
+                    self._start_over()
+                self._file_id = file_id
                 file.seek(self._offset)
                 data = file.read(_CHUNK) or b""
         except FileNotFoundError:

@@ -173,3 +173,26 @@ def test_only_the_own_status_file_is_removed(tmp_path: Path) -> None:
     assert status.path.exists()
     status.remove("other")
     assert ["70.json"] == [path.name for path in status.path.parent.iterdir()]
+
+
+def test_a_file_that_is_replaced_between_look_and_open_is_read_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "t.jsonl", tmp_path / "other"
+    append(path, line("one"))
+    append(other, line("new one") + line("new two"))
+    watcher = JsonlWatcher(path)
+    assert ["one"] == names(watcher.read())
+    append(path, line("two"))
+    look, waiting = os.stat, [other]
+
+    def replaced_behind_it(name: Path) -> os.stat_result:
+        found = look(name)
+        if waiting:
+            waiting.pop().replace(path)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", replaced_behind_it)
+        records = watcher.read()
+    assert ["new one", "new two"] == names(records)

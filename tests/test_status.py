@@ -37,7 +37,6 @@ def test_a_whole_file() -> None:
             changed_at=1795328074005,
             session_id="97ad",
             version="2.1.330",
-            proc_start="123456",
         )
         == reading()
     )
@@ -61,7 +60,7 @@ def test_a_cli_that_starts_has_no_state() -> None:
 
 @pytest.mark.parametrize("value", [None, 5, [], {}])
 def test_values_of_another_type_are_as_good_as_missing(value: Any) -> None:
-    names = ("status", "waitingFor", "sessionId", "version", "procStart")
+    names = ("status", "waitingFor", "sessionId", "version")
     odd = reading(**dict.fromkeys(names, value), statusUpdatedAt="now")
     assert Status() == odd
 

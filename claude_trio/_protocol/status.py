@@ -25,7 +25,6 @@ class Status:
         changed_at: When `state` last changed, in milliseconds since the epoch, by the CLI's clock.
         session_id: The conversation that the process is in now.
         version: The CLI's version.
-        proc_start: The start time of the process as the kernel counts it; Linux only.
     """
 
     state: str | None = None
@@ -33,7 +32,6 @@ class Status:
     changed_at: int | None = None
     session_id: str | None = None
     version: str | None = None
-    proc_start: str | None = None
 
     @property
     def at_rest(self) -> bool:
@@ -60,5 +58,4 @@ def parse_status(data: bytes) -> Status | None:
         changed_at=changed_at if isinstance(changed_at, int) else None,
         session_id=text("sessionId"),
         version=text("version"),
-        proc_start=text("procStart"),
     )

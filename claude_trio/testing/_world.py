@@ -87,7 +87,8 @@ def isolated_world() -> Generator[World, None, None]:
     """Make a world for the length of a block, in the directory for temporary files.
 
     End what runs in it before the block is left. Removing it is tried for a few seconds, for the
-    sake of a process that is just ending and still writes.
+    sake of a process that is just ending and still writes; meanwhile the thread sleeps, and with it
+    an event loop that the block was left in.
 
     Yields:
         Its directories, and the environment to start a CLI with.

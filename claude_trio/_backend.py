@@ -34,8 +34,6 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     _environment: Mapping[str, str]
     _config_directory: Path
     _notices: FileNotices
-    #: Around the task of the notices, which outlives the last session and nothing else.
-    _notices_scope: trio.CancelScope
     _sessions: list[Session] = attrs.field(factory=list)
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
@@ -149,18 +147,12 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         self._remove_idle(session)
         self._reserve.lost(session)
         self._sessions.remove(session)
-        self._end_notices()
 
     def _close(self) -> None:
         self._closed = True
         self._reserve.scope.cancel(reason="the backend is closed")
         for session in self._sessions:
             session.stop()
-        self._end_notices()
-
-    def _end_notices(self) -> None:
-        if self._closed and not self._sessions:
-            self._notices_scope.cancel(reason="the last session of a closed backend has ended")
 
 
 @contextlib.asynccontextmanager
@@ -169,7 +161,8 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
 
     No process is started before the first turn, unless ``options.prestart`` asks for some. When the
     block is left, by whatever way, every process that the backend started has ended, with everything
-    that those started, within ``options.exit_grace`` seconds. An exception that the block raises
+    that those started, within ``options.exit_grace`` seconds; what cannot be ended within them is
+    given up with a `ResourceWarning` that says how to find it. An exception that the block raises
     comes out as it is: the same object, in no group. A cancellation waits for the processes to end.
 
     Args:
@@ -185,21 +178,19 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     directory = config_directory(environment, options.cwd)
     if options.trust_workspace:
         await accept_trust(config_file(environment, options.cwd), options.cwd)
-    with open_notices() as notices, one_exception() as body:
-        async with trio.open_nursery() as nursery:
-            # Made here, like those of the sessions: a task that shields itself could be cancelled
-            # before it has.
-            scope = trio.CancelScope(shield=True)
-            nursery.start_soon(notices.run, scope)
-            backend = ClaudeCodeBackend._create(  # noqa: SLF001
-                options, nursery, program, environment, directory, notices, scope
-            )
-            if options.prestart:
-                nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001
-            try:
-                with body:
-                    yield backend
-            finally:
-                # The sessions are shielded, so it is for them to end, and not for the nursery to
-                # cancel them; each is over within its grace.
-                backend._close()  # noqa: SLF001
+    # The notices outlive the last session, so they are around the sessions' nursery.
+    async with open_notices() as notices:
+        with one_exception() as body:
+            async with trio.open_nursery() as nursery:
+                backend = ClaudeCodeBackend._create(  # noqa: SLF001
+                    options, nursery, program, environment, directory, notices
+                )
+                if options.prestart:
+                    nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001
+                try:
+                    with body:
+                        yield backend
+                finally:
+                    # The sessions are shielded, so it is for them to end, and not for the nursery to
+                    # cancel them; each is over within its grace.
+                    backend._close()  # noqa: SLF001

@@ -58,6 +58,7 @@ class SessionFiles:
         self._subagents = SubagentFiles(self.transcript, on_parse_error)
         self._status_file: StatusFile | None = None
         self._believed = False
+        self._has_history = False
         self._intervals = _POLLED_INTERVALS
         self._wake = trio.Event()
 
@@ -68,6 +69,7 @@ class SessionFiles:
             OSError: It could not be written.
         """
         create_transcript(self.transcript, history)
+        self._has_history = True
         self._watcher = JsonlWatcher(
             self.transcript, offset=len(history), on_parse_error=self._on_parse_error
         )
@@ -104,10 +106,18 @@ class SessionFiles:
             for file in (self.transcript, status_file.path):
                 self._notices.forget(file)
 
-    def tidy_up(self) -> None:
-        """Remove the status file of a process that has ended and could not do it itself."""
-        if self._status_file is not None:
-            self._status_file.remove(self._session_id)
+    def tidy_up(self, *, used: bool) -> None:
+        """Remove the status file of a process that has ended and could not do it itself.
+
+        Args:
+            used: Whether the process has got ready; if not, a history written for it goes too.
+        """
+        with contextlib.suppress(OSError):
+            if self._has_history and not used:
+                self.transcript.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self._status_file is not None:
+                self._status_file.remove(self._session_id)
 
     def read_records(self) -> list[Record]:
         """Return the records that are new in the transcript, up to a bound."""

@@ -21,6 +21,8 @@ from .events import Event
 class Inbox:
     """What one turn has for its consumer: events, then an outcome."""
 
+    #: Seconds by trio's clock when its prompt began to be sent.
+    opened_at: float
     events: collections.deque[Event] = attrs.field(factory=collections.deque)
     outcome: Outcome | None = None
     #: Nobody will read it: the turn is to be interrupted.

@@ -12,12 +12,14 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
+
+from ._util import one_exception
 
 _IN_MODIFY: Final = 0x2
 _IN_CREATE: Final = 0x100
@@ -60,14 +62,13 @@ class FileNotices:
         """Want no more notices of a file."""
         self._callbacks.pop(os.fsencode(file.name), None)
 
-    async def run(self, scope: trio.CancelScope) -> None:
+    async def run(self, scope: trio.CancelScope) -> None:  # noqa: ASYNC910 - a task
         """Deliver notices until the scope is cancelled."""
         with scope:
             while self.descriptor is not None:
                 await trio.lowlevel.wait_readable(self.descriptor)
                 with contextlib.suppress(BlockingIOError):
                     self._deliver(os.read(self.descriptor, 65_536))
-        await trio.lowlevel.checkpoint_if_cancelled()
 
     def _deliver(self, data: bytes) -> None:
         start = 0
@@ -80,15 +81,28 @@ class FileNotices:
                 callback()
 
 
-@contextlib.contextmanager
-def open_notices() -> Generator[FileNotices, None, None]:
-    """Have notices for the length of a block, as far as the system gives any."""
+@contextlib.asynccontextmanager
+async def open_notices() -> AsyncGenerator[FileNotices, None]:
+    """Have notices for the length of a block, as far as the system gives any.
+
+    They come to the end of the block even if it is cancelled.
+    """
     descriptor = None
     if sys.platform == "linux":
         got = _libc().inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         descriptor = got if got >= 0 else None  # none left for this user: do without
+    notices = FileNotices(descriptor)
     try:
-        yield FileNotices(descriptor)
+        with one_exception() as body:
+            async with trio.open_nursery() as nursery:
+                # Made here: a task that shields itself could be cancelled before it has.
+                scope = trio.CancelScope(shield=True)
+                nursery.start_soon(notices.run, scope)
+                try:
+                    with body:
+                        yield notices
+                finally:
+                    scope.cancel()
     finally:
         if descriptor is not None:
             os.close(descriptor)

@@ -8,7 +8,9 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import errno
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +32,7 @@ from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
 from ._startup import StartupWatch, exit_error, startup_error
-from .errors import BackendError, MessageParseError, ProcessError
+from .errors import BackendError, MessageParseError, ProcessError, TurnTimeout
 from .events import Event
 from .options import BackendOptions
 
@@ -38,6 +40,9 @@ _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before re
 _PROMPT_GRACE: Final = 2.0  # seconds until an idle CLI has to take a prompt
 _PROMPT_INTERVAL: Final = 0.01  # seconds between two looks meanwhile
 _LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has ended
+_END_MARGIN: Final = 1.0  # seconds on top of a grace, for a slow machine
+#: What may be over at the next look: no descriptor left, or a signal.
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EINTR})
 _ENTER_GAP: Final = 0.05  # seconds; 2.1.197 swallows an Enter close upon the text
 #: From this version on the Enter may follow at once.
 _ENTER_AT_ONCE_SINCE: Final = (2, 1, 300)
@@ -111,6 +116,7 @@ class Session:
     _process: PtyClaudeProcess | None = None
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _started: trio.Event = attrs.field(factory=trio.Event)
+    _ended: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
     _defect: BackendError | None = None
     #: The CLI has begun a new, empty conversation in this turn.
@@ -162,31 +168,34 @@ class Session:
         """Start the process and send the first prompt; return where its answer will be.
 
         To be called once, after `prepare`; `on_end` will be called. When cancelled, or when it
-        raises, the session is stopping.
+        raises, the session has ended.
 
         Raises:
-            BackendError: The process could not be started, or did not become ready in time.
+            BackendError: The process could not be started, did not become ready in time, or did not
+                take the prompt.
         """
         try:
             if self.origin == "fresh":
                 await self.start_idle(nursery)
                 return await self.submit(conversation)
             nursery.start_soon(self.run)
-            inbox = self._open_inbox(conversation)
+            inbox = self._open_inbox(conversation, trio.current_time())
             self.turns.resume(trio.current_time())
             await self._wait_until_ready()
         except Unusable:
-            raise failures.no_prompt(self.session_id) from None
+            failure = self._no_prompt()
+            await self.end()  # noqa: ASYNC120 - shielded and bounded inside
+            raise failure from None
         except BaseException:
-            self.stop()
+            await self.end()  # noqa: ASYNC102 - shielded and bounded inside
             raise
         return inbox
 
     async def start_idle(self, nursery: trio.Nursery) -> None:
         """Start the process for a conversation that has not begun; return when it takes a prompt.
 
-        To be called once; `on_end` will be called. When cancelled, or when it raises, the session is
-        stopping.
+        To be called once; `on_end` will be called. When cancelled, or when it raises, the session has
+        ended.
 
         Raises:
             BackendError: The process could not be started, or did not become ready in time.
@@ -195,8 +204,16 @@ class Session:
         try:
             await self._wait_until_ready()
         except BaseException:
-            self.stop()
+            await self.end()  # noqa: ASYNC102 - shielded and bounded inside
             raise
+
+    def _no_prompt(self) -> BackendError:
+        process = self._process
+        if process is None or process.running:
+            return failures.no_prompt(self.session_id)
+        death = process.death("the prompt was not sent")
+        death.session_id = self.session_id
+        return death
 
     async def _wait_until_ready(self) -> None:
         with trio.move_on_after(self.options.startup_timeout) as waiting:
@@ -210,32 +227,57 @@ class Session:
     async def submit(self, conversation: Conversation) -> Inbox:
         """Type a prompt into the idle CLI and send it; return where its answer will be.
 
-        When cancelled, or when it raises, the session is stopping: what stands in the input box is
-        not known.
+        When cancelled, or when it raises anything but `Unusable`, the session has ended: what stands
+        in the input box is not known. After `Unusable` it is stopping.
 
         Raises:
             Unusable: The CLI takes no prompt now, or this one cannot be typed exactly. It has not
                 been sent.
+            TurnTimeout: The CLI did not read what was typed in the time that a turn has.
         """
-        typed, process = _typed(conversation), self._process
         try:
-            if typed is None or process is None:
-                raise Unusable  # noqa: TRY301 - the session has to be stopped for this too
+            return await self._send(conversation)
+        except Unusable:
+            self.stop()
+            raise
+        except BaseException:
+            await self.end()  # noqa: ASYNC102 - shielded and bounded inside
+            raise
+
+    async def _send(self, conversation: Conversation) -> Inbox:
+        typed, process = _typed(conversation), self._process
+        if typed is None or process is None:
+            raise Unusable
+        try:
             await self._reach_prompt(process)
+            return await self._type(typed, process, conversation)
+        except ProcessError:
+            pass
+        # The terminal is closed a moment before the process can be reaped.
+        with trio.move_on_after(_LAST_WORDS):
+            await process.wait()
+        raise Unusable
+
+    async def _type(
+        self, typed: _Typed, process: PtyClaudeProcess, conversation: Conversation
+    ) -> Inbox:
+        begun = trio.current_time()
+        limits = (self.options.turn_timeout, self.options.stall_timeout)
+        limit = min(math.inf if seconds is None else seconds for seconds in limits)
+        with trio.move_on_after(limit):
             await process.write(typed.keys)
             await trio.sleep(self._enter_gap())
             # A dialog may have come up meanwhile, and Enter would answer it.
             self._require_prompt()
-            inbox = self._open_inbox(conversation)
+            inbox = self._open_inbox(conversation, begun)
             self.turns.submit(typed.text, trio.current_time())
             await process.write(keys.ENTER)
-        except ProcessError:
-            self.stop()
-            raise Unusable from None
-        except BaseException:
-            self.stop()
-            raise
-        return inbox
+            return inbox
+        raise TurnTimeout(
+            f"the CLI did not read the prompt within {limit:g} seconds; the conversation was closed",
+            kind="timeout" if limit == self.options.turn_timeout else "stalled",
+            session_id=self.session_id,
+        )
 
     def look_now(self) -> None:
         """Look at once at what has changed: at the files, or at what the consumer wants."""
@@ -245,11 +287,20 @@ class Session:
         """End the session: its process is asked to exit, then made to. Returns at once."""
         self._scope.cancel()
 
-    def _open_inbox(self, conversation: Conversation) -> Inbox:
+    async def end(self) -> None:
+        """End the session, and wait until its process has ended.
+
+        Cancellation does not shorten that, which is bounded by ``options.exit_grace``.
+        """
+        self.stop()
+        with trio.move_on_after(self.options.exit_grace + _END_MARGIN, shield=True):
+            await self._ended.wait()
+
+    def _open_inbox(self, conversation: Conversation, at: float) -> Inbox:
         if not self.turn_count:  # later on, what was lived through says more than what is told
             self.exchanges = conversation.exchanges
         self.prompt = Exchange(conversation.prompt)
-        self.inbox = Inbox(patience=self.options.stall_timeout or math.inf)
+        self.inbox = Inbox(at, patience=self.options.stall_timeout or math.inf)
         self.turn_count += 1
         self._escape_sent, self._give_up_at = False, None
         self._files.look_now()
@@ -275,7 +326,7 @@ class Session:
         # The record that ends a turn may be there before the status file says that it is over.
         with trio.move_on_after(_PROMPT_GRACE):  # noqa: ASYNC912 - the loop ends it
             escaped = False
-            while process.running and not (status := self._look_at_status()).at_rest:
+            while process.running and not (status := self._status_now()).at_rest:
                 if status.state == "waiting" and not escaped:
                     escaped = True
                     await process.write(keys.ESCAPE)
@@ -284,8 +335,14 @@ class Session:
 
     def _require_prompt(self) -> None:
         resting = self.turns.state in {State.IDLE, State.AUTONOMOUS}
-        if not (resting and self._look_at_status().at_rest):
+        if not (resting and self._status_now().at_rest):
             raise Unusable
+
+    def _status_now(self) -> Status:
+        try:
+            return self._look_at_status()
+        except OSError as exc:  # the session's own task will say so, if it stays
+            raise Unusable from exc
 
     def _enter_gap(self) -> float:
         version = tuple(
@@ -336,7 +393,10 @@ class Session:
         # The last records and the last screen may still be on their way.
         with trio.move_on_after(_LAST_WORDS):
             await process.drained.wait()
-        self._feed(self._files.read_last_records())
+        try:
+            self._feed(self._files.read_last_records())
+        except OSError as exc:
+            self._give_up(exc)
         if not self._started.is_set():
             self._start_failure = exit_error(self.session_id, process)
         self.turns.fail(process.death("the turn cannot be finished"), died=True)
@@ -345,18 +405,41 @@ class Session:
         watch = StartupWatch(self.session_id)
         while True:
             self._files.begin_look()
-            if not self._started.is_set():
-                self._check_start(watch, process)
             try:
-                if key := self._tick(process):
-                    await process.write(key)
-            except ProcessError:  # the terminal closed under us
-                self.stop()
+                if not self._started.is_set():
+                    self._check_start(watch, process)
+                key = self._tick(process)
+            except OSError as exc:
+                key = b""
+                if exc.errno not in _PASSING:
+                    self._give_up(exc)
+            if key:
+                await self._press(key, process)
             self._close_turn()
             await self._files.wait_for_next_look(
                 active=self.inbox is not None or not self._started.is_set(),
                 reading=not self._consumer_is_behind(),
             )
+
+    async def _press(  # noqa: ASYNC910 - `write` is one
+        self, key: bytes, process: PtyClaudeProcess
+    ) -> None:
+        pressed = False
+        # The terminal may be closed under us, and a CLI that is stopped reads nothing.
+        with contextlib.suppress(ProcessError), trio.move_on_after(self.options.interrupt_grace):
+            await process.write(key)
+            pressed = True
+        if not pressed:
+            self.stop()
+
+    def _give_up(self, reason: OSError) -> None:
+        """End the session, because its files cannot be read."""
+        failure = failures.unreadable(reason, self.session_id)
+        if not self._started.is_set():
+            self._start_failure = failure
+            self._started.set()
+        self.turns.fail(failure)
+        self.stop()
 
     def _consumer_is_behind(self) -> bool:
         # The file itself is the buffer: while nobody takes what was read, it is not read on.
@@ -374,6 +457,9 @@ class Session:
         command = None if unread else self.turns.tick(now)
         self._deliver(self.turns.take())
         if command is Command.PRESS_ENTER:
+            if self._unwanted:  # what stands in the box is not known
+                self.turns.fail(failures.not_accepted())
+                return b""
             self.turns.entered(now)
             return keys.ENTER
         if command is Command.DISMISS:
@@ -383,7 +469,12 @@ class Session:
         if self.turns.outcome is not None:
             return self._key_after(self.turns.outcome, process)
         self.inbox.sign_of_life(max(self.turns.last_change_at, process.last_output_at))
-        return self._interrupt(now) if self.inbox.unwanted or self.inbox.interrupted else b""
+        return self._interrupt(now) if self._unwanted else b""
+
+    @property
+    def _unwanted(self) -> bool:
+        """Whether nobody wants the prompt answered any more."""
+        return self.inbox is not None and (self.inbox.unwanted or self.inbox.interrupted)
 
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
@@ -462,36 +553,49 @@ class Session:
             self.turns.fail(failures.not_settled(grace, self.session_id))
         return b""
 
-    def _close_turn(self) -> None:
-        """If the turn is over, keep what it was and make the conversation available again."""
+    def _close_turn(self, *, ended: bool = False) -> None:
+        """If the turn is over, keep what it was and make the conversation available again.
+
+        A turn that the conversation does not survive is over when its process has ended: whoever
+        is told of it can count on that.
+
+        Args:
+            ended: Whether it has, or never was.
+        """
         inbox, outcome = self.inbox, self.turns.outcome
         if inbox is None or outcome is None:
             return
+        if not (outcome.reusable and self.alive):
+            self.stop()
+            if not ended:
+                return  # the consumer is told when the process has ended
         if self._cleared:
             self.exchanges, self._cleared = (), False
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = (*self.exchanges, lived)
         self.inbox = self.prompt = None
-        if outcome.reusable and self.alive:
+        if not ended:
             self.on_idle(self)
-        else:
-            self.stop()
         inbox.finish(outcome)
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
-        failure = self._defect or self._start_failure
-        if not self._started.is_set():
-            failure = failure or startup_error(
-                "exited", "it was stopped", self.session_id, self._process
-            )
-            self._start_failure = failure
-            self._started.set()
-        self.turns.fail(failure or failures.closed(self.session_id))
-        self._close_turn()
-        self._files.tidy_up()
-        self.on_end(self)
+        try:
+            failure = self._defect or self._start_failure
+            ready = self._started.is_set() and self._start_failure is None
+            if not self._started.is_set():
+                failure = failure or startup_error(
+                    "exited", "it was stopped", self.session_id, self._process
+                )
+                self._start_failure = failure
+                self._started.set()
+            self.turns.fail(failure or failures.closed(self.session_id))
+            self._close_turn(ended=True)
+            self._files.tidy_up(used=ready)
+        finally:
+            self.on_end(self)
+            self._ended.set()
 
 
 @attrs.frozen

@@ -38,10 +38,11 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
     when the object is collected, with a `ResourceWarning`, or when the backend is closed.
 
     **Cancellation:** a read that is cancelled interrupts the turn and waits until the CLI has
-    settled, at most ``interrupt_grace`` seconds, before `trio.Cancelled` goes on; the process can
-    then be used again, or has been ended. This departs from what trio's own channels do, where a
-    cancelled receive has no effect: the alternative is an agent that goes on editing files after its
-    caller has given up.
+    settled, before `trio.Cancelled` goes on. A CLI that does not settle within ``interrupt_grace``
+    seconds, or was not ready yet, is ended, and that is waited for too, at most ``exit_grace``
+    seconds. So the process can then be used again, or has ended. This departs from what trio's own
+    channels do, where a cancelled receive has no effect: the alternative is an agent that goes on
+    editing files after its caller has given up.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._busy = False
         self._closed = False
         self._interrupted = False
+        #: Cancelled by a task that closes the turn while another one begins it.
+        self._beginning = trio.CancelScope()
         #: Set when the turn has begun, or could not.
         self._begun = trio.Event()
 
@@ -108,8 +111,10 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._busy = True
         try:
             inbox = await self._wait()
-        except BaseException:
+        except BaseException as exc:
             await self._settle()  # noqa: ASYNC102 - shielded and bounded inside
+            if isinstance(exc, TurnTimeout) and self.result is not None:
+                exc.result = attrs.evolve(self.result, is_error=True)
             raise
         finally:
             self._busy = False
@@ -120,12 +125,15 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
     async def _wait(self) -> Inbox:
         if self._inbox is None:
             try:
-                self._session, self._inbox = await self._begin(self._conversation)
+                with self._beginning:
+                    self._session, self._inbox = await self._begin(self._conversation)
             finally:
                 self._begun.set()
+            if self._inbox is None or self._closed:
+                raise trio.ClosedResourceError("this turn was closed while it began")
             self._inbox.interrupted = self._interrupted
             if self._options.turn_timeout is not None:
-                self._deadline = trio.current_time() + self._options.turn_timeout
+                self._deadline = self._inbox.opened_at + self._options.turn_timeout
         inbox = self._inbox
         # The session puts the watchdog off whenever the CLI gives a sign of life.
         inbox.watchdog = trio.CancelScope()
@@ -165,6 +173,11 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
     async def _settle(self) -> None:
         """Close the turn; interrupt it if it runs, and wait for that, whatever is cancelled."""
         self._closed = True
+        self._beginning.cancel()
+        if self._busy:
+            # What was begun is being ended, within its grace.
+            with trio.move_on_after(self._options.exit_grace + 2, shield=True):
+                await self._begun.wait()
         session, inbox = self._session, self._inbox
         if session is None or inbox is None or inbox.outcome is not None:
             return  # noqa: ASYNC910 - its callers raise or check
@@ -174,7 +187,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         with trio.move_on_after(self._options.interrupt_grace + 1, shield=True):
             await inbox.finished.wait()
         if not inbox.finished.is_set():
-            session.stop()
+            await session.end()
 
     async def interrupt(self) -> None:
         """Interrupt the turn, and wait until the CLI has settled; the turn can be read to its end.
@@ -200,8 +213,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
     async def aclose(self) -> None:
         """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.
 
-        Cancellation does not shorten that, which is bounded by ``options.interrupt_grace``. Closing
-        twice is allowed.
+        A CLI that does not settle is ended. Cancellation does not shorten that, which is bounded by
+        ``options.interrupt_grace`` and ``options.exit_grace``. Closing twice is allowed.
         """
         await self._settle()
         await trio.lowlevel.checkpoint()

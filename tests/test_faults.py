@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import warnings
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import psutil
 import pytest
 import trio
 
@@ -28,6 +30,7 @@ from claude_trio import (
     UserMessage,
     open_backend,
 )
+from claude_trio._files import SessionFiles
 from claude_trio._sweep import find
 from claude_trio.testing import (
     Answer,
@@ -162,6 +165,141 @@ async def test_a_swallowed_enter_is_pressed_again_and_the_prompt_sent_once(
         assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
     assert ["hello"] == [entry["text"] for entry in fake.log("prompt")]
     assert 3 == len([entry for entry in fake.log("key") if entry["key"] == "\r"])
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(60):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def test_a_prompt_that_was_not_taken_is_not_sent_after_its_cancellation(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(swallow_enters=1)
+    async with open_backend(options(world, fake)) as backend:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backend.complete(ask("write a novel")).get_final_text)
+            await until(lambda: [entry for entry in fake.log("key") if entry["key"] == "\r"])
+            nursery.cancel_scope.cancel()
+        assert () == backend.sessions
+    assert [] == fake.log("prompt")
+    assert 1 == len(fake.log("key"))
+
+
+async def test_an_interrupted_prompt_that_was_not_taken_is_not_sent(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(swallow_enters=1)
+    async with open_backend(options(world, fake)) as backend:
+        turn = backend.complete(ask("write a novel"))
+
+        async def read() -> None:
+            with pytest.raises(SessionError) as caught:
+                await text_of(turn)
+            assert "not_accepted" == caught.value.kind
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await until(lambda: [entry for entry in fake.log("key") if entry["key"] == "\r"])
+            with trio.fail_after(60):
+                await turn.interrupt()
+    assert [] == fake.log("prompt")
+
+
+async def test_a_cli_that_stops_reading_while_a_prompt_is_typed_costs_no_more_than_the_timeout(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    how = {"turn_timeout": 1.0, "exit_grace": 1.5}
+    async with open_backend(options(world, fake, **how)) as backend:
+        first = await text_of(backend.complete(ask("one")))
+        (session,) = backend._sessions
+        assert session._process is not None
+        session._process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TurnTimeout, match="did not read the prompt within 1 seconds") as caught:
+            await text_of(backend.complete(ask("x" * 50_000, ("one", first))))
+        assert ("timeout", session.session_id) == (caught.value.kind, caught.value.session_id)
+        assert () == backend.sessions
+    assert ["one"] == [entry["text"] for entry in fake.log("prompt")]
+
+
+async def test_a_death_before_the_first_prompt_is_sent_is_told_as_one(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+
+        async def kill() -> None:
+            while not backend.sessions or backend.sessions[0].state == "starting":  # noqa: ASYNC110
+                await trio.lowlevel.checkpoint()
+            pid = backend.sessions[0].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kill)
+            with pytest.raises(ProcessError) as caught:
+                await text_of(backend.complete(ask("hello")))
+    assert ("died", signal.SIGKILL) == (caught.value.kind, caught.value.signal)
+    assert caught.value.session_id is not None
+
+
+@pytest.mark.parametrize("history", [(), (("one", "reply"),)], ids=["fresh", "resumed"])
+async def test_cancelled_comes_out_when_a_process_that_was_starting_has_ended(
+    world: World, make_fake: Fake, history: tuple[tuple[str, str], ...]
+) -> None:
+    fake = make_fake(startup=Startup(seconds=1.0), deaf_to_sigterm=True)
+    async with open_backend(options(world, fake, exit_grace=3.0)) as backend:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backend.complete(ask("hello", *history)).get_final_text)
+            await until(lambda: fake.log("start"))
+            nursery.cancel_scope.cancel()
+        (start,) = fake.log("start")
+        assert not psutil.pid_exists(start["pid"])
+        assert () == backend.sessions
+    assert [] == [*world.config_dir.glob("projects/*/*.jsonl")]
+
+
+async def test_the_error_of_a_cli_that_does_not_settle_comes_when_it_has_ended(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(deaf_to_escape=True, deaf_to_sigterm=True)
+    fake.turn(Hang())
+    how = {"interrupt_grace": 0.5, "exit_grace": 1.5}
+    async with open_backend(options(world, fake, **how)) as backend:
+        turn = backend.complete(ask("write a novel"))
+        with trio.fail_after(60):
+            await turn.receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(turn.interrupt)
+                with pytest.raises(SessionError) as caught:
+                    await turn.get_final_text()
+        assert "not_settled" == caught.value.kind
+        (start,) = fake.log("start")
+        assert not psutil.pid_exists(start["pid"])
+        assert () == backend.sessions
+
+
+async def test_a_turn_can_be_closed_while_another_task_begins_it(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(startup=Startup(seconds=1.0))
+    async with open_backend(options(world, fake)) as backend:
+        turn = backend.complete(ask("hello"))
+
+        async def read() -> None:
+            with pytest.raises(trio.ClosedResourceError, match="closed while it began"):
+                await turn.receive()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await until(lambda: fake.log("start"))
+            with trio.fail_after(60):
+                await turn.aclose()
+            assert () == backend.sessions
+        assert "<Turn closed>" == repr(turn)
+    assert [] == fake.log("prompt")
 
 
 async def test_a_prompt_that_is_never_taken_is_an_error(world: World, make_fake: Fake) -> None:
@@ -371,6 +509,8 @@ async def test_the_turn_timeout_ends_a_turn_and_tells_what_was_read(
         assert ["so far"] == [
             event.text for event in caught.value.partial if isinstance(event, AssistantMessage)
         ]
+        assert caught.value.result is not None
+        assert (True, "so far") == (caught.value.result.is_error, caught.value.result.result)
 
 
 async def test_what_has_arrived_is_delivered_even_after_the_timeout(
@@ -601,6 +741,74 @@ async def test_a_history_that_cannot_be_written_is_an_error(world: World, make_f
         with pytest.raises(SessionError) as caught:
             await text_of(backend.complete(ask("two", ("one", "reply"))))
         assert "not_loaded" == caught.value.kind
+
+
+async def test_files_that_cannot_be_read_fail_one_session_and_leave_the_others(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Answer("one"), Hang())
+    directory = world.config_dir / "sessions"
+    async with open_backend(options(world, fake, exit_grace=3.0)) as backend:
+        with pytest.raises(SessionError) as caught:
+            with trio.fail_after(60):
+                async for event in backend.complete(ask("hello")):
+                    if isinstance(event, AssistantMessage):
+                        directory.rename(directory.with_name("away"))
+                        directory.write_text("in the way")
+        assert "unreadable" == caught.value.kind
+        assert "Not a directory" in str(caught.value)
+        assert () == backend.sessions
+        directory.unlink()
+        assert await text_of(backend.complete(ask("still there?"))) == "echo: still there?"
+
+
+async def test_a_moment_without_descriptors_costs_a_turn_nothing(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+    gate = world.root / "gate"
+    fake.turn(Answer("one"), Gate(gate), Answer("two"))
+    failed = 0
+    read = SessionFiles.read_records
+
+    def exhausted(files: SessionFiles) -> Any:
+        nonlocal failed
+        if gate.exists() and failed < 3:
+            failed += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(files)
+
+    monkeypatch.setattr(SessionFiles, "read_records", exhausted)
+    async with open_backend(options(world, fake)) as backend:
+        texts = []
+        with trio.fail_after(60):
+            async for event in backend.complete(ask("hello")):
+                if isinstance(event, AssistantMessage):
+                    texts.append(event.text)
+                    gate.touch()
+    assert (["one", "two"], 3) == (texts, failed)
+
+
+async def test_files_that_cannot_be_read_from_the_start_fail_the_start(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(startup=Startup(kind="no_status_file"))
+    (world.config_dir / "sessions").write_text("in the way")
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+    assert "unreadable" == caught.value.kind
+
+
+async def test_a_written_history_goes_with_a_process_that_never_got_ready(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(startup=Startup(kind="dialog", text="Let's get started."))
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(StartupError):
+            await text_of(backend.complete(ask("two", ("one", "reply"))))
+    assert [] == [*world.config_dir.glob("projects/*/*.jsonl")]
 
 
 async def test_cancelled_anywhere_nothing_is_left_and_nothing_hangs(

@@ -19,24 +19,33 @@ async def test_a_write_to_a_watched_file_calls_back_and_one_beside_it_does_not(
     tmp_path: Path,
 ) -> None:
     told = trio.Event()
-    with open_notices() as notices:
+    async with open_notices() as notices:
         assert notices.watch(tmp_path / "new" / "wanted", told.set)
         assert notices.watch(tmp_path / "new" / "other", pytest.fail)
-        async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
-            nursery.start_soon(notices.run, scope)
-            (tmp_path / "new" / "beside").write_text("x")
-            notices.forget(tmp_path / "new" / "other")
-            (tmp_path / "new" / "other").write_text("x")
-            (tmp_path / "new" / "wanted").write_text("x")
-            with trio.fail_after(60):
+        (tmp_path / "new" / "beside").write_text("x")
+        notices.forget(tmp_path / "new" / "other")
+        (tmp_path / "new" / "other").write_text("x")
+        (tmp_path / "new" / "wanted").write_text("x")
+        with trio.fail_after(60):
+            await told.wait()
+
+
+@linux
+async def test_notices_come_to_the_end_of_a_cancelled_block(tmp_path: Path) -> None:
+    told = trio.Event()
+    with trio.CancelScope() as outer:
+        async with open_notices() as notices:
+            notices.watch(tmp_path / "wanted", told.set)
+            outer.cancel()
+            (tmp_path / "wanted").write_text("x")
+            with trio.fail_after(60, shield=True):
                 await told.wait()
-            scope.cancel()
+    assert not outer.cancelled_caught
 
 
 async def test_a_directory_that_cannot_be_made_gives_no_notices(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with open_notices() as notices:
+    async with open_notices() as notices:
         assert not notices.watch(tmp_path / "file" / "below" / "it", pytest.fail)
 
 
@@ -48,7 +57,7 @@ async def test_without_inotify_nothing_is_promised_and_nothing_runs(tmp_path: Pa
 
 @linux
 async def test_the_descriptor_is_closed_with_the_block() -> None:
-    with open_notices() as notices:
+    async with open_notices() as notices:
         descriptor = notices.descriptor
         assert descriptor is not None
         os.fstat(descriptor)

@@ -169,7 +169,7 @@ def no_prompt(session_id: str) -> SessionError:
     """Return the error for a CLI that got ready and then took no prompt."""
     return SessionError(
         "the CLI was ready for a prompt and then was not; the conversation was closed",
-        kind="dialog",
+        kind="not_ready",
         session_id=session_id,
     )
 
@@ -196,6 +196,15 @@ def callback_failed(name: str, reason: Exception, session_id: str) -> BackendErr
     return BackendError(
         f"{name} raised {reason!r}; the conversation was closed",
         kind="callback",
+        session_id=session_id,
+    )
+
+
+def unreadable(reason: OSError, session_id: str) -> SessionError:
+    """Return the error for files of the CLI that cannot be read any more."""
+    return SessionError(
+        f"cannot read what the CLI writes: {reason}; the conversation was closed",
+        kind="unreadable",
         session_id=session_id,
     )
 

@@ -21,6 +21,7 @@ from claude_trio import (
     BackendOptions,
     CLINotFoundError,
     ProcessError,
+    PtyClaudeProcess,
     RateLimitError,
     SessionError,
     StartupError,
@@ -811,31 +812,40 @@ async def test_a_written_history_goes_with_a_process_that_never_got_ready(
     assert [] == [*world.config_dir.glob("projects/*/*.jsonl")]
 
 
+@pytest.mark.parametrize("all_tasks", [False, True], ids=["at the caller's steps", "at any step"])
 async def test_cancelled_anywhere_nothing_is_left_and_nothing_hangs(
-    world: World, make_fake: Fake
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch, all_tasks: bool
 ) -> None:
     fake = make_fake()
-    marks: set[str] = set()
+    spawned: list[PtyClaudeProcess] = []
+    in_startup = 0
+    spawn = PtyClaudeProcess.spawn.__func__  # type: ignore[attr-defined]
+
+    def noted(cls: type[PtyClaudeProcess], *args: Any, **how: Any) -> PtyClaudeProcess:
+        spawned.append(spawn(cls, *args, **how))
+        return spawned[-1]
+
+    monkeypatch.setattr(PtyClaudeProcess, "spawn", classmethod(noted))
 
     async def body() -> None:
         async with open_backend(options(world, fake)) as backend:  # noqa: SIM117 - two to read
             async with backend.complete(ask("hello")) as turn:
                 async for _ in turn:
-                    marks.update(
-                        session._process.marker
-                        for session in backend._sessions
-                        if session._process is not None
-                    )
+                    pass
 
     async def check() -> None:
-        for mark in marks:
-            assert set() == await find(mark)
-        marks.clear()
+        nonlocal in_startup
+        for process in spawned:
+            in_startup += process.pid not in {entry["pid"] for entry in fake.log("paste")}
+            assert not process.running
+            assert set() == await find(process.marker)
+        spawned.clear()
         assert [] == [*(world.config_dir / "sessions").glob("*.json")]
 
     with trio.fail_after(240), warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert await cancel_everywhere(body, check) > 10
+        assert await cancel_everywhere(body, check, all_tasks=all_tasks) > 10
+    assert not all_tasks or in_startup > 10
 
 
 async def test_a_defect_in_a_background_task_comes_out_as_one_error(

@@ -211,7 +211,10 @@ class Session:
         process = self._process
         if process is None or process.running:
             return failures.no_prompt(self.session_id)
-        death = process.death("the prompt was not sent")
+        return self._death(process, "the prompt was not sent")
+
+    def _death(self, process: PtyClaudeProcess, what: str) -> ProcessError:
+        death = process.death(what)
         death.session_id = self.session_id
         return death
 
@@ -399,7 +402,7 @@ class Session:
             self._give_up(exc)
         if not self._started.is_set():
             self._start_failure = exit_error(self.session_id, process)
-        self.turns.fail(process.death("the turn cannot be finished"), died=True)
+        self.turns.fail(self._death(process, "the turn cannot be finished"), died=True)
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
         watch = StartupWatch(self.session_id)

@@ -217,6 +217,7 @@ async def test_a_cli_that_stops_reading_while_a_prompt_is_typed_costs_no_more_th
         first = await text_of(backend.complete(ask("one")))
         (session,) = backend._sessions
         assert session._process is not None
+        await until(lambda: session._files.status.at_rest)
         session._process.send_signal(signal.SIGSTOP)
         with pytest.raises(TurnTimeout, match="did not read the prompt within 1 seconds") as caught:
             await text_of(backend.complete(ask("x" * 50_000, ("one", first))))

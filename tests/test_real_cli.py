@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import trio
 from claude_trio import (
     AssistantMessage,
     BackendOptions,
+    ClaudeCodeBackend,
     Event,
     ResultMessage,
     SessionError,
@@ -27,7 +29,7 @@ from claude_trio import (
     UserMessage,
     open_backend,
 )
-from claude_trio._sweep import MARKER
+from claude_trio._sweep import find
 from claude_trio.testing import LoopbackApi, RecordedRequest, Reply, World, text, thinking, tool_use
 
 pytestmark = pytest.mark.real_cli
@@ -220,6 +222,43 @@ async def test_an_altered_reply_goes_by_a_written_transcript(
         assert second.session.pid == third.session.pid
 
 
+async def test_a_tool_turn_given_back_without_its_results_is_refused_and_with_them_arrives_whole(
+    options: Options, api: LoopbackApi
+) -> None:
+    call = tool_use("Bash", {"command": "echo heron", "description": "Say a word"})
+    api.reply("The word is in a file.", call)
+    api.reply("It is heron.")
+    async with open_backend(options(dangerously_skip_permissions=True)) as backend:
+        events = await read(backend.complete([user("look")]))
+        blocks = [b.to_dict() for e in events if isinstance(e, AssistantMessage) for b in e.content]
+        with pytest.raises(
+            ValueError, match=r"messages\[1\].content\[1\] is a tool_use .*without a"
+        ):
+            backend.complete([user("look"), assistant(blocks), user("thanks")])
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "heron"}
+    messages = [user("look"), assistant(blocks[:2]), user([result]), assistant(blocks[2:])]
+    async with open_backend(options()) as backend:
+        turn = backend.complete([*messages, user("thanks")])
+        await final_text(turn)
+        assert turn.session is not None
+        assert "resumed" == turn.session.origin
+    arrived = [
+        (message["role"], block["type"], block.get("text") or block.get("id") or block["content"])
+        for message in api.conversations[-1].messages
+        if message["role"] != "system" and not isinstance(message["content"], str)
+        for block in message["content"]
+        if not block.get("text", "").lstrip().startswith("<system-reminder>")
+    ]
+    assert [
+        ("user", "text", "look"),
+        ("assistant", "text", "The word is in a file."),
+        ("assistant", "tool_use", call["id"]),
+        ("user", "tool_result", "heron"),
+        ("assistant", "text", "It is heron."),
+        ("user", "text", "thanks"),
+    ] == arrived
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -337,26 +376,31 @@ async def test_a_turn_cancelled_in_mid_stream_leaves_a_session_that_answers_the_
 ) -> None:
     async with open_backend(options()) as backend:
         gate = trio.Event()
-        api.reply("Once upon a time there was a heron", chunk=16, hold_after=gate)
+        # A line is shown when it is whole.
+        api.reply("Once upon a time\nthere was a heron", chunk=17, hold_after=gate)
         cancelled = backend.complete([user("write a novel")])
 
         async def streaming() -> None:
             await api.wait_until_held(gate)
-            await trio.sleep(1)  # the CLI shows the piece; no record tells
+            (session,) = backend._sessions
+            assert session._process is not None
+            # No record tells that a piece of it has arrived.
+            while "Once upon a time" not in session._process.screen.render():
+                await trio.sleep(0.05)
 
         await cancel_when(cancelled, streaming)
         assert cancelled.result is not None
-        assert cancelled.result.subtype == "interrupted"
-        partial = cancelled.result.result
-        history = [user("write a novel"), *([assistant(partial)] if partial else [])]
+        assert ("interrupted", "Once upon a time\n") == (
+            cancelled.result.subtype,
+            cancelled.result.result,
+        )
         api.reply("The end.")
         after = backend.complete(
-            [*history, user("now end it")] if partial else [user("now end it")]
+            [user("write a novel"), assistant("Once upon a time"), user("now end it")]
         )
         assert await final_text(after) == "The end."
         assert after.session is not None
-        if partial:
-            assert ("fresh", 2) == (after.session.origin, after.session.turns)
+        assert ("fresh", 2) == (after.session.origin, after.session.turns)
 
 
 async def test_a_running_tool_is_ended_with_the_turn(
@@ -370,7 +414,13 @@ async def test_a_running_tool_is_ended_with_the_turn(
             async for event in turn:
                 if isinstance(event, AssistantMessage):
                     break
+            while not await tools_of(backend, "sleep 1000"):
+                await trio.sleep(0.01)
             await turn.aclose()
+            while await tools_of(
+                backend, "sleep 1000"
+            ):  # the CLI tells its tool to end, and does not wait for it
+                await trio.sleep(0.01)
         assert turn.result is not None
         assert turn.result.subtype == "interrupted"
         api.reply("Awake.")
@@ -396,16 +446,21 @@ async def test_what_a_tool_left_behind_is_ended_with_the_backend(
     api.reply("Done.")
     async with open_backend(options(dangerously_skip_permissions=True)) as backend:
         await final_text(backend.complete([user("leave something behind")]))
-        left = [p for p in psutil.process_iter() if _is_ours(p) and p.name() == "sleep"]
+        left = await tools_of(backend, "sleep 1001", "sleep 1002")
         assert {"1001", "1002"} == {p.cmdline()[-1] for p in left}
     assert [] == [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
-def _is_ours(process: psutil.Process) -> bool:
-    try:
-        return MARKER in process.environ()
-    except psutil.Error:
-        return False
+async def tools_of(backend: ClaudeCodeBackend, *commands: str) -> list[psutil.Process]:
+    """Return the processes below the CLI of a backend that run one of some commands."""
+    (session,) = backend._sessions
+    assert session._process is not None
+    found = []
+    for process in await find(session._process.marker):
+        with contextlib.suppress(psutil.Error):
+            if " ".join(process.cmdline()) in commands:
+                found.append(process)
+    return found
 
 
 async def test_an_exception_in_the_body_comes_out_as_itself(options: Options) -> None:

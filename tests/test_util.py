@@ -1,4 +1,4 @@
-"""The exception that comes out of a nursery that the caller cannot see."""
+"""The exception that comes out of a nursery that the caller cannot see; cancelling everywhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import trio
 
 from claude_trio import BackendError
 from claude_trio._util import NoPublicConstructor, one_exception
+from claude_trio.testing import cancel_everywhere
 
 
 async def crash(exc: BaseException) -> None:
@@ -83,3 +84,26 @@ def test_an_object_without_a_public_constructor_says_so() -> None:
     with pytest.raises(TypeError, match="Made has no public constructor"):
         Made(1)
     assert Made._create(2).value == 2
+
+
+async def test_cancel_everywhere_counts_the_callers_steps_or_those_of_all_its_tasks() -> None:
+    async def steps(number: int) -> None:
+        for _ in range(number):
+            await trio.lowlevel.checkpoint()
+
+    async def grandchildren() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(steps, 5)
+
+    async def body() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(grandchildren)
+            await steps(2)
+
+    async with trio.open_nursery() as beside:
+        beside.start_soon(steps, 1000)
+        few = await cancel_everywhere(body, trio.lowlevel.checkpoint)
+        many = await cancel_everywhere(body, trio.lowlevel.checkpoint, all_tasks=True)
+        beside.cancel_scope.cancel()
+    assert 2 <= few <= 4
+    assert few + 6 <= many < 20

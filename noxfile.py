@@ -42,6 +42,10 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--skip-covered")
 
 
+for version in ("3.11", "3.12", "3.13"):
+    nox.session(python=version, name=f"tests-{version}", default=False)(tests.func)
+
+
 @nox.session
 def real_cli_old(session: nox.Session) -> None:
     """Run the tests that start the real CLI on an older one, from its npm package (needs npm)."""

@@ -24,7 +24,8 @@ class BackendError(Exception):
         kind: A stable word to branch on. A turn that the API refused has one of ``billing``,
             ``model_not_found``, ``context_overflow``, ``request_too_large``, ``server``,
             ``connection``, ``timeout``, ``truncated``, ``max_output_tokens``, ``refusal``,
-            ``invalid_request`` or ``unknown``; a defect of this package has ``bug``.
+            ``invalid_request`` or ``unknown``; one in which a callback of the caller's raised has
+            ``callback``, and a defect of this package ``bug``. The classes below name theirs.
         session_id: The conversation it happened in, if there was one.
         request_id: The API's name for the failed request, if the CLI told.
         status: The HTTP status of the failed request, if the CLI told.
@@ -50,12 +51,15 @@ class BackendError(Exception):
 
 @attrs.define(eq=False, slots=False)
 class AuthError(BackendError):
-    """The CLI is not logged in, or its login was refused (401, 403, revoked, organisation)."""
+    """The CLI is not logged in, or its login was refused (401, 403, revoked, organisation).
+
+    `kind` is ``auth``.
+    """
 
 
 @attrs.define(eq=False, slots=False)
 class RateLimitError(BackendError):
-    """A usage limit or a rate limit stopped the turn.
+    """A usage limit or a rate limit stopped the turn. `kind` is ``rate_limit``.
 
     Attributes:
         resets_at: When the limit is lifted, in seconds since the epoch, if the CLI told.
@@ -74,10 +78,11 @@ class SessionError(BackendError):
     """One conversation cannot go on as asked.
 
     `kind` says why: ``dialog`` (the CLI asked something that nobody here can answer),
-    ``not_accepted`` (the prompt was typed and the CLI showed no sign of it), ``altered`` (the CLI
+    ``not_ready`` (the CLI was ready for a prompt and then was not), ``not_accepted`` (the prompt was
+    typed and the CLI showed no sign of it, or was not to be sent any more), ``altered`` (the CLI
     recorded another text than was sent), ``rejected`` (a hook or the CLI refused the prompt),
     ``no_end`` (the CLI went idle without ending the turn), ``not_settled`` (it did not heed an
-    interrupt), ``closed`` (by the end of the backend) or ``not_loaded`` (a written history could
+    interrupt), ``unreadable`` (its files cannot be read), ``closed`` (by the end of the backend) or ``not_loaded`` (a written history could
     not be written, or was not taken up).
     """
 
@@ -93,7 +98,7 @@ class TurnTimeout(BackendError, TimeoutError):  # noqa: N818 - a timeout, like t
 
 @attrs.define(eq=False, slots=False)
 class MessageParseError(BackendError):
-    """A line of the transcript is not what this package understands.
+    """A line of the transcript is not what this package understands. `kind` is ``unreadable``.
 
     Attributes:
         line: The line as it stands in the file, without its line break.
@@ -108,8 +113,10 @@ class MessageParseError(BackendError):
 class ProcessError(BackendError):
     """The CLI's process ended, or could not be started, when it was needed.
 
+    `kind` is ``died`` or ``not_started``.
+
     Attributes:
-        exit_code: Its exit code, or None when a signal ended it or it never ran.
+        exit_code: Its exit code, or None when a signal ended it, it never ran, or it is not known.
         signal: The number of the signal that ended it, or None.
         screen_tail: The last lines on its screen.
     """
@@ -126,7 +133,7 @@ class ProcessError(BackendError):
 
 @attrs.define(eq=False, slots=False)
 class CLINotFoundError(ProcessError):
-    """There is no executable `claude` where this package looked.
+    """There is no executable `claude` where this package looked. `kind` is ``not_found``.
 
     Attributes:
         searched: The places, in order.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from claude_trio import (
     SessionError,
     StartupError,
     TurnTimeout,
+    errors,
 )
 from claude_trio._protocol import failures
 
@@ -152,3 +155,15 @@ def test_what_is_set_later_survives_a_copy() -> None:
 def test_errors_have_identity() -> None:
     assert BackendError("x") != BackendError("x")
     assert 2 == len({BackendError("x"), BackendError("x")})
+
+
+def test_every_kind_is_documented() -> None:
+    package = Path(errors.__file__).parent
+    named = {
+        kind
+        for path in [*package.glob("*.py"), *package.glob("_protocol/*.py")]
+        for kind in re.findall(r'kind="(\w+)"', path.read_text())
+    }
+    documented = Path(errors.__file__).read_text()
+    assert {"died", "not_ready", "unreadable", "closed"} <= named
+    assert [] == sorted(kind for kind in named if f"``{kind}``" not in documented)

@@ -443,6 +443,18 @@ async def test_a_dialog_is_refused_with_one_escape(world: World, make_fake: Fake
     assert 1 == len([entry for entry in fake.log("key") if entry["key"] == "\x1b"])
 
 
+async def test_a_dialog_before_the_prompt_was_taken_ends_the_process(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Dialog("input needed"), prompt=None)
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+        assert "dialog" == caught.value.kind
+        assert () == backend.sessions
+
+
 @pytest.mark.parametrize(
     ("startup", "kind"),
     [

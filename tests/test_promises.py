@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import warnings
@@ -212,6 +213,19 @@ async def test_the_cli_opens_a_dialog_in_a_turn(options: Options, api: LoopbackA
             await text_of(turn)
         assert caught.value.kind == "dialog"
         assert ["idle"] == [session.state for session in backend.sessions]
+
+
+async def test_the_cli_or_a_hook_refuses_the_prompt(options: Options, world: World) -> None:
+    hook = {"type": "command", "command": "echo no such words >&2; exit 2"}
+    settings = {"hooks": {"UserPromptSubmit": [{"hooks": [hook]}]}}
+    (world.config_dir / "settings.json").write_text(json.dumps(settings))
+    async with open_backend(options()) as backend:
+        turn = backend.complete(QUESTION)
+        with pytest.raises(SessionError, match="no such words") as caught:
+            await text_of(turn)
+        assert caught.value.kind == "rejected"
+        assert gone(process_of(turn))
+        assert () == backend.sessions
 
 
 async def test_the_cli_stops_at_a_start_up_dialog(

@@ -51,10 +51,11 @@ class Results:
         table.add(
             f"own CPU while the model thinks for {plan.silence} s", *map(Spread.share, silent)
         )
-        table.add("line on disk to event", Spread.of(lines.session).milliseconds())
-        table.add("own CPU while waiting for a line, terminal silent", percent(lines.waiting))
+        table.add("line on disk to event (scripted CLI)", Spread.of(lines.session).milliseconds())
+        waiting = "own CPU while waiting for a line, terminal silent (scripted CLI)"
+        table.add(waiting, percent(lines.waiting))
         watcher = Spread.of(lines.watcher).milliseconds()
-        table.add("line on disk to record, `JsonlWatcher` alone", watcher)
+        table.add("line on disk to record, `JsonlWatcher` alone (no CLI)", watcher)
         resting = f"{idle.sessions} conversations at rest"
         table.add(f"own CPU with {resting}", percent(idle.cpu))
         table.add(f"own memory with {resting}", megabytes(idle.memory))

@@ -96,7 +96,9 @@ class Stage:
     @property
     def session(self) -> Session:
         assert self.backend is not None
-        return self.backend._sessions[0]
+        # One that was ended is the backend's no more.
+        own = self.turn._session if self.turn is not None else None
+        return own or self.backend._sessions[0]
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so, looking after every event."""

@@ -231,7 +231,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         last: AssistantMessage | None = None
         blocks: tuple[ContentBlock, ...] = ()
         async for event in self:
-            if isinstance(event, AssistantMessage):
+            if isinstance(event, AssistantMessage) and event.parent_tool_use_id is None:
                 same = last is not None and event.message_id == last.message_id
                 blocks = (*blocks, *event.content) if same else event.content
                 last = event

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from diagram import diagram
 
 import claude_trio
 import claude_trio.testing
@@ -124,6 +125,11 @@ def test_imports_run_in_one_direction(name: str) -> None:
         parts = imported.split(".")
         if parts[0] == "claude_trio" and f"if TYPE_CHECKING:\n    from .{parts[1]}" not in text:
             assert parts[1] in before, f"{name} imports {imported}"
+
+
+def test_the_readme_shows_the_table_of_states() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text()
+    assert f"```mermaid\n{diagram()}\n```" in readme
 
 
 def test_every_module_has_its_place_in_the_order() -> None:

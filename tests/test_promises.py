@@ -26,6 +26,8 @@ from claude_trio import (
     SessionError,
     StartupError,
     Turn,
+    TurnTimeout,
+    UserMessage,
     open_backend,
 )
 from claude_trio.testing import LoopbackApi, World, tool_use
@@ -324,3 +326,81 @@ async def test_the_block_of_the_backend_is_left(
     # Its own status file, which it removes when it ends in order.
     assert [] == list((world.config_dir / "sessions").glob("*.json"))
     assert [] == list(world.config_dir.glob("projects/*/*.tmp"))
+
+
+async def test_another_task_interrupts_the_turn(options: Options, api: LoopbackApi) -> None:
+    api.reply("Let me look.", tool_use("Bash", {"command": "echo x", "description": "Say"}))
+    gate = trio.Event()
+    api.reply("never", hold_before=gate)
+    async with open_backend(options()) as backend:
+        turn = backend.complete(QUESTION)
+        events = []
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+
+                async def interrupt() -> None:
+                    await api.wait_until_held(gate)
+                    await turn.interrupt()
+
+                nursery.start_soon(interrupt)
+                events += [event async for event in turn]
+        result = events[-1]
+        assert isinstance(result, ResultMessage)
+        assert ("interrupted", False) == (result.subtype, result.is_error)
+        assert ["idle"] == [session.state for session in backend.sessions]
+
+
+async def test_the_cli_gives_no_sign_of_life(options: Options, api: LoopbackApi) -> None:
+    gate = trio.Event()
+    api.reply("never", hold_before=gate)
+    async with open_backend(options(stall_timeout=2.0, interrupt_grace=0.5)) as backend:
+        turn = backend.complete(QUESTION)
+        with trio.fail_after(60):
+            await turn.receive()
+            await api.wait_until_held(gate)
+            os.kill(process_of(turn), signal.SIGSTOP)
+            with pytest.raises(TurnTimeout) as caught:
+                async for _ in turn:
+                    pass
+        assert "stalled" == caught.value.kind
+        assert gone(process_of(turn))
+
+
+async def test_the_cli_starts_a_turn_by_itself(options: Options, api: LoopbackApi) -> None:
+    command = {"command": "sleep 0.5", "description": "Wait", "run_in_background": True}
+    for reply in (tool_use("Bash", command), "it runs", "it has ended"):
+        api.reply(reply)
+    own = options(dangerously_skip_permissions=True)
+    env = {**own.env, "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": ""}
+    async with open_backend(options(dangerously_skip_permissions=True, env=env)) as backend:
+        first = backend.complete(QUESTION)
+        assert await text_of(first) == "it runs"
+        assert first.session is not None
+        with trio.fail_after(60):
+            while "it has ended" not in [getattr(e, "text", "") for e in first.session.unprompted]:
+                await trio.sleep(0.01)
+        (by_itself,) = [
+            e for e in first.session.unprompted if isinstance(e, UserMessage) and e.origin == "auto"
+        ]
+        assert "task-notification" == by_itself.raw["origin"]["kind"]
+        assert first.result is not None
+        assert "it runs" == first.result.result
+        assert ["idle"] == [session.state for session in backend.sessions]
+
+
+async def test_a_line_of_the_transcript_cannot_be_read(
+    options: Options, api: LoopbackApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = trio.Event()
+    api.reply("hi", hold_before=gate)
+    async with open_backend(options()) as backend:
+        turn = backend.complete(QUESTION)
+        with trio.fail_after(60):
+            await turn.receive()
+            await api.wait_until_held(gate)
+            assert turn.session is not None
+            with turn.session.transcript.open("ab") as transcript:
+                transcript.write(b"half a record\n")
+            gate.set()
+            assert "hi" == await turn.get_final_text()
+    assert "cannot read this line of the transcript" in caplog.text

@@ -174,23 +174,25 @@ class StatusFile:
         self.found: bool = False
 
     def read(self) -> Status | None:
-        """Return what the file says now; None while there is no such file."""
+        """Return what the file says now; None while there is none, or it was never to be reached.
+
+        Raises:
+            OSError: It was read before and cannot be read now.
+        """
+        self.found = False
         try:
             found = os.stat(self.path)  # noqa: PTH116 - called some hundred times a second
-        except OSError:  # not there, or not to be reached
-            self._seen = self._status = None
-            self.found = False
-            return None
-        self.found = True
-        seen = (found.st_mtime_ns, found.st_size)
-        if seen != self._seen or time.time_ns() - found.st_mtime_ns < CLOCK_TICK_NS:
-            try:
+            self.found = True
+            seen = (found.st_mtime_ns, found.st_size)
+            if seen != self._seen or time.time_ns() - found.st_mtime_ns < CLOCK_TICK_NS:
                 status = parse_status(self.path.read_bytes())
-            except OSError:
-                return None
-            # Half rewritten: keep what was read before, and read again at the next look.
-            if status is not None:
-                self._seen, self._status = seen, status
+                # Half rewritten: keep what was read before, and read again at the next look.
+                if status is not None:
+                    self._seen, self._status = seen, status
+        except OSError as exc:
+            if self._status is not None and not isinstance(exc, FileNotFoundError):
+                raise
+            self._seen = self._status = None
         return self._status
 
     def remove(self, session_id: str) -> None:

@@ -804,15 +804,17 @@ async def test_a_moment_without_descriptors_costs_a_turn_nothing(
     assert (["one", "two"], 3) == (texts, failed)
 
 
-async def test_files_that_cannot_be_read_from_the_start_fail_the_start(
+async def test_a_transcript_that_cannot_be_read_from_the_start_fails_the_start(
     world: World, make_fake: Fake
 ) -> None:
-    fake = make_fake(startup=Startup(kind="no_status_file"))
-    (world.config_dir / "sessions").write_text("in the way")
+    fake = make_fake()
+    (world.config_dir / "projects").write_text("in the way")
     async with open_backend(options(world, fake)) as backend:
         with pytest.raises(SessionError) as caught:
             await text_of(backend.complete(ask("hello")))
+        assert () == backend.sessions
     assert "unreadable" == caught.value.kind
+    assert [] == fake.log("paste")
 
 
 async def test_a_written_history_goes_with_a_process_that_never_got_ready(

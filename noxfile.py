@@ -93,6 +93,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run 200 turns over 8 conversations on the real CLI, with interrupts, kills and cancellations."""
+    install(session, "tests", "real-cli")
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session
 def drift(session: nox.Session) -> None:
     """Judge a CLI (CLAUDE_TRIO_TEST_CLI): in which rows of the truth table it goes another way."""
     install(session, "tests", "real-cli")

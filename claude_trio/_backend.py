@@ -17,10 +17,11 @@ from ._launch import config_directory, config_file
 from ._notices import FileNotices, open_notices
 from ._prestart import Reserve
 from ._protocol.history import Conversation, fingerprint, parse_messages, same_history
-from ._session import Session, SessionInfo, Unusable, is_typable
+from ._session import NoEditor, Session, SessionInfo, Unusable
 from ._trust import accept_trust
 from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
+from ._ways import Ways
 from .options import BackendOptions
 
 
@@ -34,6 +35,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     _environment: Mapping[str, str]
     _config_directory: Path
     _notices: FileNotices
+    _ways: Ways
     _sessions: list[Session] = attrs.field(factory=list)
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
@@ -91,20 +93,27 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         if self._closed:
             raise trio.ClosedResourceError("this backend has been closed")
         session = self._new_session(conversation)
+        try:
+            return session, await session.start(self._nursery, conversation)
+        except NoEditor:
+            session = self._new_session(conversation, written=True)
         return session, await session.start(self._nursery, conversation)
 
-    def _new_session(self, conversation: Conversation | None = None) -> Session:
+    def _new_session(
+        self, conversation: Conversation | None = None, *, written: bool = False
+    ) -> Session:
         session = Session(
             self.options,
             self._program,
             self._environment,
             self._config_directory,
             self._notices,
+            self._ways,
             on_idle=self._add_idle,
             on_end=self._forget,
         )
         if conversation is not None:
-            session.prepare(conversation)
+            session.prepare(conversation, written=written)
         self._sessions.append(session)
         return session
 
@@ -126,7 +135,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         exchanges = conversation.exchanges
         for session in self._idle.get(fingerprint(exchanges), []):
             # One that is kept ready would be of no use to a prompt that cannot be typed.
-            useful = session.turn_count > 0 or is_typable(conversation)
+            useful = session.turn_count > 0 or self._ways.of(conversation) != "transcript"
             if useful and session.alive and same_history(exchanges, session.exchanges):
                 self._remove_idle(session)
                 return session
@@ -183,7 +192,7 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
         with one_exception() as body:
             async with trio.open_nursery() as nursery:
                 backend = ClaudeCodeBackend._create(  # noqa: SLF001
-                    options, nursery, program, environment, directory, notices
+                    options, nursery, program, environment, directory, notices, Ways(options)
                 )
                 if options.prestart:
                     nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001

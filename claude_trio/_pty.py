@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Final, Self
 
 import attrs
+import psutil
 import ptyprocess
 import trio
 
 from ._screen import Screen
-from ._sweep import MARKER, sweep
+from ._sweep import MARKER, find, names, survivors, sweep
 from ._util import one_exception
 from .errors import CLINotFoundError, ProcessError
 
@@ -55,6 +56,8 @@ class PtyClaudeProcess:
     _stream: trio.lowlevel.FdStream
     #: Set when the terminal has been read to its end.
     drained: trio.Event = attrs.field(factory=trio.Event)
+    #: What it has started, as far as anybody looked.
+    _kin: set[psutil.Process] = attrs.field(factory=set)
     #: Whether it has ended; how, the status tells, where it is known.
     _ended: bool = False
     _wait_status: int | None = None
@@ -277,7 +280,24 @@ class PtyClaudeProcess:
 
         `drain` must go on meanwhile. When cancelled the program may be still running.
         """
+        await self._find_kin()
         self.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGCONT)  # one that is stopped would never hear of it
+        await self.wait()
+
+    async def _find_kin(self) -> None:
+        """Look what there is below the program, before its end takes the tree apart."""
+        await trio.lowlevel.checkpoint()
+        with contextlib.suppress(OSError):  # no descriptor left to look with
+            self._kin |= await find(self.marker)
+
+    async def hang_up(self) -> None:
+        """Close the terminal, and wait until the program has ended.
+
+        That ends a program which is blocked in writing to its terminal, and heeds no signal. When
+        cancelled it may be still running.
+        """
+        await self._stream.aclose()
         await self.wait()
 
     async def aclose(self, grace: float = 3.0) -> None:
@@ -287,19 +307,26 @@ class PtyClaudeProcess:
 
         Args:
             grace: Seconds that all of it may take.
+
+        Warns:
+            ResourceWarning: Something still ran after that time; the message names it.
         """
-        self._kill_group()
         with trio.move_on_after(grace, shield=True) as scope:
+            try:
+                await self._find_kin()
+            finally:
+                self._kill_group()
             await self.wait()
-            await sweep(self.marker)
+            await sweep(self.marker, self._kin)
+        await self._stream.aclose()
         if scope.cancelled_caught:
+            left = names(survivors(self._kin)) or "perhaps nothing that was found"
             warnings.warn(
-                f"the CLI (pid {self.pid}), or something that it started, still ran {grace:g} "
-                f"seconds after it was killed; look for processes with {MARKER}={self.marker}",
+                f"the CLI (pid {self.pid}) was killed, and {grace:g} seconds were not enough for all "
+                f"that it started. Still running: {left}; they carry {MARKER}={self.marker}",
                 ResourceWarning,
                 stacklevel=2,
             )
-        await self._stream.aclose()
 
 
 @contextlib.asynccontextmanager
@@ -313,7 +340,8 @@ async def open_pty_process(
     """Run a program in a terminal for the length of a block.
 
     Its output is read all the while. When the block is left, by whatever way, the program is asked
-    to end; after two thirds of the grace it is killed, and then everything that it started.
+    to end; after half of the grace its terminal is closed, after two thirds it is killed, and then
+    everything that it started.
 
     Args:
         argv: The program and its arguments.
@@ -338,9 +366,11 @@ async def open_pty_process(
                     with body:
                         yield process
                 finally:
-                    with trio.move_on_after(exit_grace * 2 / 3, shield=True):
+                    with trio.move_on_after(exit_grace / 2, shield=True):
                         await process.terminate()
                     reading.cancel()
+                    with trio.move_on_after(exit_grace / 6, shield=True):
+                        await process.hang_up()
     finally:
         await process.aclose(exit_grace / 3)  # noqa: ASYNC102 - shielded and bounded inside
 

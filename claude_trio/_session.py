@@ -20,6 +20,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
+from ._editor import Editor, open_editor
 from ._files import SessionFiles
 from ._inbox import Inbox
 from ._notices import FileNotices
@@ -32,6 +33,7 @@ from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
 from ._startup import StartupWatch, exit_error, startup_error
+from ._ways import Ways
 from .errors import BackendError, MessageParseError, ProcessError, TurnTimeout
 from .events import Event
 from .options import BackendOptions
@@ -54,6 +56,10 @@ class Unusable(Exception):  # noqa: N818 - a signal between two modules, never s
     """The session cannot take this prompt; another way has to be found."""
 
 
+class NoEditor(Unusable):
+    """The CLI does not fetch a prompt from the editor here."""
+
+
 @attrs.frozen
 class SessionInfo:
     """What a backend tells about one of its processes.
@@ -66,6 +72,8 @@ class SessionInfo:
         origin: ``fresh`` for a new conversation, ``resumed`` for one continued from a written
             history.
         turns: How many prompts the process has taken, the present one included.
+        altered: How many prompts of the whole backend the CLI has recorded differently from what
+            was sent; each of those turns has failed. After one, no prompt is sent in that way.
         state: ``starting``, or the name of the `State` of its turns in lower case.
         unprompted: The newest events that belong to no turn of the caller's, at most 256: those of
             turns that the CLI started by itself (a background task had ended, say), and what it
@@ -78,6 +86,7 @@ class SessionInfo:
     transcript: Path
     origin: Origin
     turns: int
+    altered: int
     state: str
     unprompted: tuple[Event, ...] = attrs.field(default=(), repr=False)
 
@@ -92,6 +101,7 @@ class Session:
         environment: Its whole environment.
         config_directory: Where that CLI keeps its sessions.
         notices: Tells when a file was written.
+        ways: How prompts get to the CLI.
         on_idle: Called when the conversation can take another prompt.
         on_end: Called when the session is over.
     """
@@ -101,6 +111,7 @@ class Session:
     environment: Mapping[str, str]
     config_directory: Path
     notices: FileNotices
+    ways: Ways
     on_idle: Callable[[Session], None]
     on_end: Callable[[Session], None]
     origin: Origin = "fresh"
@@ -114,6 +125,8 @@ class Session:
     turns: TurnManager = attrs.field(factory=TurnManager)
     _files: SessionFiles = attrs.field(init=False)
     _process: PtyClaudeProcess | None = None
+    _editor: Editor | None = None
+    _way: keys.Way = "transcript"
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _started: trio.Event = attrs.field(factory=trio.Event)
     _ended: trio.Event = attrs.field(factory=trio.Event)
@@ -149,19 +162,24 @@ class Session:
             transcript=self._files.transcript,
             origin=self.origin,
             turns=self.turn_count,
+            altered=self.ways.altered,
             state=self.turns.state.name.lower() if self._started.is_set() else "starting",
             unprompted=tuple(self.turns.unprompted),
         )
 
     # -- the consumer's side ----------------------------------------------------------------------
 
-    def prepare(self, conversation: Conversation) -> None:
+    def prepare(self, conversation: Conversation, *, written: bool = False) -> None:
         """Decide how the conversation begins, and write its history if it has one.
+
+        Args:
+            conversation: The conversation, its new prompt included.
+            written: Write it in any case: its first prompt is not to be typed.
 
         Raises:
             SessionError: The history could not be written.
         """
-        if conversation.exchanges or _typed(conversation) is None:
+        if conversation.exchanges or written or self.ways.of(conversation) == "transcript":
             self._write_history(conversation)
 
     async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
@@ -173,6 +191,7 @@ class Session:
         Raises:
             BackendError: The process could not be started, did not become ready in time, or did not
                 take the prompt.
+            NoEditor: The prompt has to be written, on another session.
         """
         try:
             if self.origin == "fresh":
@@ -182,6 +201,9 @@ class Session:
             inbox = self._open_inbox(conversation, trio.current_time())
             self.turns.resume(trio.current_time())
             await self._wait_until_ready()
+        except NoEditor:
+            await self.end()  # noqa: ASYNC120 - shielded and bounded inside
+            raise
         except Unusable:
             failure = self._no_prompt()
             await self.end()  # noqa: ASYNC120 - shielded and bounded inside
@@ -248,12 +270,12 @@ class Session:
             raise
 
     async def _send(self, conversation: Conversation) -> Inbox:
-        typed, process = _typed(conversation), self._process
-        if typed is None or process is None:
+        process, self._way = self._process, self.ways.of(conversation)
+        if self._way == "transcript" or process is None:
             raise Unusable
         try:
             await self._reach_prompt(process)
-            return await self._type(typed, process, conversation)
+            return await self._type(process, conversation)
         except ProcessError:
             pass
         # The terminal is closed a moment before the process can be reaped.
@@ -261,19 +283,17 @@ class Session:
             await process.wait()
         raise Unusable
 
-    async def _type(
-        self, typed: _Typed, process: PtyClaudeProcess, conversation: Conversation
-    ) -> Inbox:
+    async def _type(self, process: PtyClaudeProcess, conversation: Conversation) -> Inbox:
+        text = conversation.prompt_text or ""
         begun = trio.current_time()
         limits = (self.options.turn_timeout, self.options.stall_timeout)
         limit = min(math.inf if seconds is None else seconds for seconds in limits)
         with trio.move_on_after(limit):
-            await process.write(typed.keys)
-            await trio.sleep(self._enter_gap())
+            await self._put_into_box(process, text)
             # A dialog may have come up meanwhile, and Enter would answer it.
             self._require_prompt()
             inbox = self._open_inbox(conversation, begun)
-            self.turns.submit(typed.text, trio.current_time())
+            self.turns.submit(text, trio.current_time())
             await process.write(keys.ENTER)
             return inbox
         raise TurnTimeout(
@@ -281,6 +301,15 @@ class Session:
             kind="timeout" if limit == self.options.turn_timeout else "stalled",
             session_id=self.session_id,
         )
+
+    async def _put_into_box(self, process: PtyClaudeProcess, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._way == "paste":
+            await process.write(keys.paste(text))
+            await trio.sleep(self._enter_gap())
+        elif self._editor is None or not await self._editor.put(process, text):
+            self.ways.close("editor")
+            raise NoEditor
 
     def look_now(self) -> None:
         """Look at once at what has changed: at the files, or at what the consumer wants."""
@@ -360,15 +389,8 @@ class Session:
         try:
             with self._scope:
                 await trio.lowlevel.checkpoint()  # it may have been stopped before it started
-                async with open_pty_process(
-                    self._argv(),
-                    cwd=self.options.cwd,
-                    env=self.environment,
-                    exit_grace=self.options.exit_grace,
-                ) as process:
-                    self._process = process
-                    with self._files.attached(process.pid):
-                        await self._attend(process)
+                with open_editor(self.environment) as self._editor:
+                    await self._run_process()
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
         except Exception as exc:
@@ -380,6 +402,15 @@ class Session:
             raise self._defect from exc
         finally:
             self._end()
+
+    async def _run_process(self) -> None:
+        env = {**self.environment, **(self._editor.environment if self._editor else {})}
+        async with open_pty_process(
+            self._argv(), cwd=self.options.cwd, env=env, exit_grace=self.options.exit_grace
+        ) as process:
+            self._process = process
+            with self._files.attached(process.pid):
+                await self._attend(process)
 
     def _argv(self) -> list[str]:
         if self.origin == "resumed":
@@ -577,6 +608,8 @@ class Session:
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = (*self.exchanges, lived)
+        if outcome.error is not None and outcome.error.kind == "altered":
+            self.ways.distrust(self._way)
         self.inbox = self.prompt = None
         if not ended:
             self.on_idle(self)
@@ -599,20 +632,3 @@ class Session:
         finally:
             self.on_end(self)
             self._ended.set()
-
-
-@attrs.frozen
-class _Typed:
-    text: str
-    keys: bytes
-
-
-def _typed(conversation: Conversation) -> _Typed | None:
-    text = conversation.prompt_text
-    data = keys.typed(text) if text is not None else None
-    return None if text is None or data is None else _Typed(text, data)
-
-
-def is_typable(conversation: Conversation) -> bool:
-    """Return whether a conversation's prompt can be typed into a CLI as it is."""
-    return _typed(conversation) is not None

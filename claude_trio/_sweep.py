@@ -2,12 +2,18 @@
 
 The CLI runs each tool in a session of its own, and a tool may detach further, so neither the process
 group nor the terminal reaches them. But all of them inherit the environment, and in it a value that
-was made for this one CLI: whoever carries it is ours to end, and nobody else is.
+was made for this one CLI: whoever carries it is ours to end, and so is what stands below it in the
+tree of processes, whatever its environment. Nobody else is.
+
+What escapes is a process that has both emptied its environment and left the tree before anybody
+looked.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterable
 from typing import Final
 
 import psutil
@@ -20,42 +26,92 @@ _AGAIN: Final = 0.02  # seconds between two looks
 _AT_A_TIME: Final = 50  # processes looked at between two checkpoints
 
 
-async def sweep(marker: str) -> None:
-    """End every process that carries a marker; return when none is left.
+async def sweep(marker: str, kin: set[psutil.Process] | None = None) -> None:
+    """End every process that carries a marker, and what stands below it; return when none is left.
 
-    When cancelled, some of them may be still running.
+    When cancelled, some of them may be still running: `survivors` of `kin`.
 
     Args:
         marker: The value of the `MARKER` variable.
+        kin: Processes found before, which may not be found again; it gets what is found now.
     """
+    kin = set() if kin is None else kin
     patience = trio.current_time() + _POLITE
     asked: set[psutil.Process] = set()
-    while carriers := await find(marker):
-        for process in carriers:
+    while True:
+        await trio.lowlevel.checkpoint()
+        try:
+            kin |= await find(marker)
+        except OSError:  # no descriptor left to look with: there may be one soon
+            looked = False
+        else:
+            looked = True
+        left = survivors(kin)
+        if looked and not left:
+            return
+        for process in left:
             # psutil checks the start time too, so a pid that was given to another is left alone.
             with contextlib.suppress(psutil.Error):
                 if trio.current_time() > patience:
                     process.kill()
                 elif process not in asked:
                     process.terminate()
-        asked |= carriers
+        asked |= left
         await trio.sleep(_AGAIN)
 
 
 async def find(marker: str) -> set[psutil.Process]:
-    """Return the living processes that carry a marker.
+    """Return the living processes that carry a marker, and all that stand below them.
 
     Args:
         marker: The value of the `MARKER` variable.
+
+    Raises:
+        OSError: No descriptor is left to look with.
     """
     await trio.lowlevel.checkpoint()
-    found: set[psutil.Process] = set()
+    carriers: set[psutil.Process] = set()
+    children: dict[int, list[psutil.Process]] = {}
     for i, pid in enumerate(psutil.pids()):
         if i % _AT_A_TIME == _AT_A_TIME - 1:
             await trio.lowlevel.checkpoint()
         # Gone meanwhile, or somebody else's: not ours either way.
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
+            children.setdefault(process.ppid(), []).append(process)
             if process.environ().get(MARKER) == marker:
-                found.add(process)
-    return found
+                carriers.add(process)
+    found: set[psutil.Process] = set()
+    new = carriers
+    while new:
+        found |= new
+        new = {child for parent in new for child in children.get(parent.pid, ())} - found
+    return survivors(found)
+
+
+def survivors(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
+    """Return those of some processes that still run.
+
+    One that is dead and was left to this program, as orphans are to the first process of a
+    container, is reaped.
+    """
+    left: set[psutil.Process] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not process.is_running():
+                continue
+            if process.status() != psutil.STATUS_ZOMBIE:
+                left.add(process)
+            elif process.ppid() == os.getpid():
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, os.WNOHANG)
+    return left
+
+
+def names(processes: Iterable[psutil.Process]) -> str:
+    """Return pids and names for a message."""
+    found = []
+    for process in sorted(processes, key=lambda process: process.pid):
+        with contextlib.suppress(psutil.Error):
+            found.append(f"{process.pid} ({process.name()})")
+    return ", ".join(found)

@@ -76,6 +76,15 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         return f"<Turn {state}>"
 
     @property
+    def prompt(self) -> str | None:
+        r"""The new message as the model receives it; None if it is more than one text.
+
+        It is the text that was given, with ``\n`` for every kind of line break, U+FFFD for half of a
+        surrogate pair, and no white space at its end. Nothing else is ever changed.
+        """
+        return self._conversation.prompt_text
+
+    @property
     def result(self) -> ResultMessage | None:
         """How the turn ended, and what it used; None until it is over. Set for a failed turn too."""
         if self._inbox is None or self._inbox.outcome is None:

@@ -52,6 +52,12 @@ class BackendOptions:
             `SessionError`.
         dangerously_skip_permissions: Let every tool run unasked, and consent to the CLI's warning
             about that. Overrides `permission_mode`.
+        allow_commands: Let a message that begins with ``/`` be a command of the CLI, and skills be
+            named in any message. Otherwise it is text for the model, as ``!`` and words like
+            ``exit`` are in any case. A command that shows a panel or asks something ends its turn
+            with `SessionError`.
+        expand_mentions: Let ``@path`` in a message attach the file or directory, and ``@agent-name``
+            name an agent. Otherwise it is text.
         trust_workspace: Your consent that the CLI trusts `cwd`, with the settings and the programs
             that it holds, as if you had said yes to its question there. Opening a backend then
             records the answer in the CLI's own configuration file, where it stays. Without it, a
@@ -93,6 +99,8 @@ class BackendOptions:
     )
     permission_mode: PermissionMode = attrs.field(default="dontAsk", validator=_permission_mode)
     dangerously_skip_permissions: bool = attrs.field(default=False, validator=check.flag)
+    allow_commands: bool = attrs.field(default=False, validator=check.flag)
+    expand_mentions: bool = attrs.field(default=False, validator=check.flag)
     env: Mapping[str, str] = attrs.field(
         factory=dict, converter=check.to_env, validator=check.variables, repr=False
     )

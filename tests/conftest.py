@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import hypothesis
 import psutil
 import ptyprocess
 import pytest
@@ -32,6 +33,10 @@ KEPT: Final = re.compile(
     r"|(COVERAGE|COV_CORE|PYTEST|PYTHON|HYPOTHESIS)_?\w*"
 )
 LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1:\d+")
+# Thousands of generated texts through the real CLI: HYPOTHESIS_PROFILE=deep pytest -k any_text
+hypothesis.settings.register_profile("deep", max_examples=5000, database=None)
+if profile := os.environ.get("HYPOTHESIS_PROFILE"):
+    hypothesis.settings.load_profile(profile)
 PATIENCE: Final = 10.0  # seconds that things get to go away
 FD_DIRECTORY: Final = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
 

@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from claude_trio import (
     AssistantMessage,
     BackendError,
     BackendOptions,
+    ClaudeCodeBackend,
     CLINotFoundError,
     ProcessError,
     PtyClaudeProcess,
@@ -32,6 +33,7 @@ from claude_trio import (
     open_backend,
 )
 from claude_trio._files import SessionFiles
+from claude_trio._session import Session
 from claude_trio._sweep import find
 from claude_trio.testing import (
     Answer,
@@ -327,6 +329,50 @@ async def test_an_altered_prompt_is_an_error_and_ends_the_process(
     assert 2 == len(fake.log("start"))
 
 
+async def test_after_an_altered_prompt_none_is_sent_in_that_way(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fake.turn(Hang(), prompt="something else")
+    async with open_backend(options(world, fake)) as backend:
+        altered = backend.complete(ask("hello"))
+        with pytest.raises(SessionError, match="recorded another prompt"):
+            await text_of(altered)
+        assert altered.session is not None
+        assert 1 == altered.session.altered
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+        assert await text_of(backend.complete(ask("you", ("hello", "echo: hello")))) == "echo: you"
+        # What comes from the editor has not been altered.
+        tabs = backend.complete(ask("a\ttab", ("hello", "echo: hello"), ("you", "echo: you")))
+        assert await text_of(tabs) == "echo: a\ttab"
+        assert tabs.session is not None
+        assert 2 == tabs.session.turns
+    assert ["hello", "you"] == [entry["text"] for entry in fake.log("resumed")]
+    assert ["hello", " "] == [entry["text"] for entry in fake.log("paste")]
+
+
+@pytest.mark.parametrize("change", ["waiting", None])
+async def test_no_enter_is_pressed_at_a_dialog_that_came_up_behind_the_text(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch, change: str | None
+) -> None:
+    fake = make_fake()
+
+    def dialog_comes_up(session: Session) -> float:
+        assert session._process is not None
+        path = world.config_dir / "sessions" / f"{session._process.pid}.json"
+        if change is None:
+            path.unlink()
+        else:
+            path.write_text(path.read_text().replace('"idle"', f'"{change}"'))
+        return 0.0
+
+    monkeypatch.setattr("claude_trio._session.Session._enter_gap", dialog_comes_up)
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+    assert [] == fake.log("key")
+    assert ["hello"] == [entry["text"] for entry in fake.log("resumed")]
+
+
 async def test_going_idle_before_the_last_record_does_not_end_a_turn(
     world: World, make_fake: Fake
 ) -> None:
@@ -539,7 +585,7 @@ async def test_what_has_arrived_is_delivered_even_after_the_timeout(
                 assert "echo: quick" == await turn.get_final_text()
 
 
-async def test_a_cli_deaf_to_sigterm_is_killed_with_what_it_started(
+async def test_a_cli_deaf_to_sigterm_is_ended_with_its_terminal_and_what_it_started(
     world: World, make_fake: Fake
 ) -> None:
     fake = make_fake(deaf_to_sigterm=True)
@@ -548,8 +594,8 @@ async def test_a_cli_deaf_to_sigterm_is_killed_with_what_it_started(
         turn = backend.complete(ask("hello"))
         await text_of(turn)
         assert turn.session is not None
-    assert [{"pid": turn.session.pid, "event": "signal", "number": 15}] == fake.log("signal")
-    assert [] == fake.log("exit")
+    assert [signal.SIGTERM, signal.SIGHUP] == [entry["number"] for entry in fake.log("signal")]
+    assert [129] == [entry["code"] for entry in fake.log("exit")]
     assert [] == [*(world.config_dir / "sessions").iterdir()]
 
 
@@ -861,6 +907,57 @@ async def test_cancelled_anywhere_nothing_is_left_and_nothing_hangs(
         warnings.simplefilter("error")
         assert await cancel_everywhere(body, check, all_tasks=all_tasks) > 10
     assert not all_tasks or in_startup > 10
+
+
+async def resumed_and_warm(backend: ClaudeCodeBackend) -> None:
+    await backend.complete(ask("two", ("one", "reply"))).get_final_text()
+    await backend.complete(ask("three", ("one", "reply"), ("two", "echo: two"))).get_final_text()
+
+
+async def interrupted(backend: ClaudeCodeBackend) -> None:
+    async with backend.complete(ask("hang")) as turn:
+        await turn.receive()
+
+
+async def left_in_a_turn(backend: ClaudeCodeBackend) -> None:
+    turn = backend.complete(ask("hang"))
+    try:
+        await turn.receive()
+    finally:
+        KEPT.append(turn)  # for the session to end, and not the collector
+
+
+KEPT: list[Turn] = []
+
+
+@pytest.mark.parametrize("use", [resumed_and_warm, interrupted, left_in_a_turn])
+async def test_other_uses_cancelled_anywhere_leave_nothing_and_do_not_hang(
+    world: World, make_fake: Fake, use: Callable[[ClaudeCodeBackend], Awaitable[None]]
+) -> None:
+    fake = make_fake()
+    if use in {interrupted, left_in_a_turn}:
+        for _ in range(100):
+            fake.turn(Hang())
+    processes: list[PtyClaudeProcess] = []
+
+    async def body() -> None:
+        async with open_backend(options(world, fake, startup_timeout=30)) as backend:
+            try:
+                await use(backend)
+            finally:
+                processes.extend(s._process for s in backend._sessions if s._process is not None)
+
+    async def check() -> None:
+        KEPT.clear()
+        assert [] == [process for process in processes if process.running]
+        for process in processes:
+            assert set() == await find(process.marker)
+        processes.clear()
+        assert [] == [*(world.config_dir / "sessions").glob("*.json")]
+
+    with trio.fail_after(240), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert await cancel_everywhere(body, check) > 5
 
 
 async def test_a_defect_in_a_background_task_comes_out_as_one_error(

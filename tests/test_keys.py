@@ -10,34 +10,8 @@ from hypothesis import strategies as st
 
 from claude_trio._protocol import keys
 
-START, END = b"\x1b[200~", b"\x1b[201~"
 # What the CLI takes without wrapping it in <pasted_content>.
 MOST_UNITS, MOST_BREAKS = 800, 2
-
-
-def pastes(data: bytes) -> list[str]:
-    """Return the texts between the paste marks; fail if there is anything else."""
-    found: list[str] = []
-    while data:
-        assert data.startswith(START)
-        body, end, data = data[len(START) :].partition(END)
-        assert END == end
-        found.append(body.decode())
-    return found
-
-
-def pieces_of(text: str) -> list[str]:
-    """Return the pieces that a text is typed in, checked, without the blank behind them."""
-    data = keys.typed(text)
-    assert data is not None, f"not typable: {text!r}"
-    *pieces, last = pastes(data)
-    assert " " == last
-    for piece in pieces:
-        assert piece
-        assert len(piece.encode("utf-16-le")) // 2 <= MOST_UNITS
-        assert piece.count("\n") <= MOST_BREAKS
-        assert not [ch for ch in piece if ch != "\n" and unicodedata.category(ch) == "Cc"]
-    return pieces
 
 
 # -- normalized
@@ -55,6 +29,8 @@ def pieces_of(text: str) -> list[str]:
         ("", ""),
         (" \n ", ""),
         ("\ufeff", ""),
+        ("a\ud800b\udc00", "a\ufffdb\ufffd"),
+        ("\ud83e\udd86", "🦆"),
     ],
 )
 def test_a_prompt_is_given_plain_line_breaks_and_no_blank_end(
@@ -64,85 +40,106 @@ def test_a_prompt_is_given_plain_line_breaks_and_no_blank_end(
 
 
 @settings(deadline=None)
-@given(st.text(alphabet=st.sampled_from("a \t\r\n\ufeff\u2028\xa0")))
+@given(st.text(alphabet=st.sampled_from("a \t\r\n\ufeff\u2028\xa0\ud83e\udd86")))
 def test_normalizing_twice_changes_nothing_more(text: str) -> None:
     once = keys.normalized(text)
     assert once == keys.normalized(once)
 
 
-# -- typed
+# -- paste and edited
 
 
-def test_a_short_text_is_one_paste_and_a_blank() -> None:
-    assert START + b"hello" + END + START + b" " + END == keys.typed("hello")
+def test_a_paste_is_the_text_between_marks_and_a_blank_of_its_own() -> None:
+    assert b"\x1b[200~hello\nyou\x1b[201~\x1b[200~ \x1b[201~" == keys.paste("hello\nyou")
 
 
-def test_the_text_is_normalized_first() -> None:
-    assert ["a\nb"] == pieces_of("a\r\nb \n")
+def test_the_editor_leaves_the_text_and_a_blank() -> None:
+    assert b"\ttabs\n " == keys.edited("\ttabs\n")
 
 
-PLAIN = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"])
-LINES = st.text(alphabet=st.one_of(PLAIN, st.sampled_from("\n \u0301\u1100\u1161🎉漢/@!exit")))
+# -- ways
 
 
-@settings(deadline=None, max_examples=300)
-@given(LINES)
-def test_what_is_typed_is_the_normalized_text(text: str) -> None:
-    if keys.typed(text) is not None:
-        assert keys.normalized(text) == "".join(pieces_of(text))
+PLAIN = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Cn", "Zl", "Zp"])
+LINES = st.text(alphabet=st.one_of(PLAIN, st.sampled_from("\n\t \u0301\u1100\u1161🎉漢/@!exit")))
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.text(alphabet=st.characters()))
-def test_any_text_is_typed_exactly_or_not_at_all(text: str) -> None:
-    if keys.typed(text) is not None:
-        assert keys.normalized(text) == "".join(pieces_of(text))
-        assert unicodedata.is_normalized("NFC", keys.normalized(text))
+@given(st.one_of(LINES, st.text(alphabet=st.characters())))
+def test_what_is_pasted_stays_below_the_limits_of_a_paste(text: str) -> None:
+    text = keys.normalized(text)
+    if keys.way_of(text) == "paste":
+        assert len(text.encode("utf-16-le")) // 2 <= MOST_UNITS
+        assert text.count("\n") <= MOST_BREAKS
+        assert "!" != text.lstrip()[0]
+        assert not [ch for ch in text if ch != "\n" and unicodedata.category(ch) == "Cc"]
 
 
-LONG = st.lists(
-    st.tuples(
-        st.sampled_from(["x", "é", "漢", "🎉", "\n", "ab c", "q\u0323\u0301"]), st.integers(1, 900)
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(LONG)
-def test_long_texts_are_cut_into_pieces_below_the_limits(runs: list[tuple[str, int]]) -> None:
-    text = "." + "".join(part * count for part, count in runs)
-    assert keys.normalized(text) == "".join(pieces_of(text))
-
-
-def test_a_piece_does_not_begin_with_a_combining_mark() -> None:
-    text = "q\u0323" * 1000
-    pieces = pieces_of(text)
-    assert text == "".join(pieces)
-    assert not [piece for piece in pieces if unicodedata.combining(piece[0])]
-
-
-def test_combining_marks_without_end_do_not_make_a_piece_too_long() -> None:
-    text = "q" + "\u0301" * 3000
-    assert text == "".join(pieces_of(text))
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(LINES, st.text(alphabet=st.characters())))
+def test_what_gets_into_the_box_is_composed_and_no_command(text: str) -> None:
+    text = keys.normalized(text)
+    if keys.way_of(text) != "transcript":
+        assert unicodedata.is_normalized("NFC", text)
+        assert "/" != text.lstrip()[0]
 
 
 @pytest.mark.parametrize("character", ["x", "é", "🎉"])
-def test_the_limit_counts_utf_16_units(character: str) -> None:
-    text = character * 2000
-    assert text == "".join(pieces_of(text))
+def test_the_limit_of_a_paste_counts_utf_16_units(character: str) -> None:
+    most = MOST_UNITS // (len(character.encode("utf-16-le")) // 2)
+    assert "paste" == keys.way_of(character * most)
+    assert "editor" == keys.way_of(character * (most + 1))
+
+
+def test_the_limit_of_a_paste_counts_line_breaks() -> None:
+    assert "paste" == keys.way_of("a\nb\nc")
+    assert "editor" == keys.way_of("a\nb\nc\nd")
 
 
 def test_a_text_of_many_line_breaks_is_looked_at_in_linear_time() -> None:
     # At the square of the length this would take half a minute.
-    text = "a" + "\n" * 49_000 + "b"
-    assert text == "".join(pieces_of(text))
+    assert "editor" == keys.way_of("a" + "\n" * 49_000 + "b")
 
 
-def test_a_text_that_is_slower_to_type_than_to_write_is_not_typed() -> None:
-    assert keys.typed("x" * 50_000) is not None
-    assert keys.typed("x" * 50_001) is None
+def test_a_text_that_is_longer_than_was_measured_is_written() -> None:
+    assert "editor" == keys.way_of("x" * 1_000_000)
+    assert "transcript" == keys.way_of("x" * 1_000_001)
+
+
+def test_commands_and_mentions_are_typed_where_they_are_wanted() -> None:
+    assert "transcript" == keys.way_of("/cost", mentions=True)
+    assert "paste" == keys.way_of("/cost", commands=True)
+    assert "paste" == keys.way_of("use /review for it", commands=True)
+    assert "transcript" == keys.way_of("see @file.txt", commands=True)
+    assert "paste" == keys.way_of("see @file.txt", mentions=True)
+    assert "editor" == keys.way_of("see\t@file.txt", mentions=True)
+    for inert in ("exit", ":wq"):
+        assert "transcript" == keys.way_of(inert, commands=True, mentions=True)
+    assert "editor" == keys.way_of("!ls", commands=True, mentions=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\tb",
+        "!ls",
+        "! ls",
+        " !ls",
+        "!ls " + "x" * 1000,
+        "\n" * 5 + "!ls",
+        "h" * 700 + "!ls" * 50,
+        "/p/img.png and\n\n\n\nmore",
+        "p/img.png",
+        "'p/img two.png'",
+        '"p/img.JPG"',
+        "p/img.png\nwhat is it",
+        "what is it\n  p/img.jpeg  \nthere",
+        "a.webp",
+        "file:///p/img.gif",
+    ],
+)
+def test_what_a_paste_would_change_comes_from_the_editor(text: str) -> None:
+    assert keys.way_of(text) == ("transcript" if text.startswith("/") else "editor")
 
 
 # -- texts that are prompts, as observed
@@ -201,13 +198,16 @@ def test_a_text_that_is_slower_to_type_than_to_write_is_not_typed() -> None:
         "ﬁ ligature",
         "日本語 한국어 العربية",
         "🎉👍",
+        "private \ue000 use",
+        "\u2764\ufe0f \u26a0\ufe0f 1\ufe0f\u20e3",
+        "👩\u200d👩\u200d👧 👩🏽\u200d💻 🏳\ufe0f\u200d🌈 👍🏻 🇩🇪",
         "replacement \ufffd and object \ufffc",
         "see /usr/bin/env for that",
         "and/or",
     ],
 )
-def test_ordinary_prompts_are_typed(text: str) -> None:
-    assert text == "".join(pieces_of(text))
+def test_ordinary_prompts_are_pasted(text: str) -> None:
+    assert "paste" == keys.way_of(text)
 
 
 # -- hazards, as observed
@@ -237,13 +237,7 @@ def test_ordinary_prompts_are_typed(text: str) -> None:
         "\u200b/cost",
         "\ufeff/cost",
         "/cost" + "\n" * 5 + "x",
-        "!ls",
-        "! ls",
-        " !ls",
         "\u200b!ls",
-        "!ls " + "x" * 1000,
-        "\n" * 5 + "!ls",
-        " " * 2000 + "!ls",
         # words that end the process
         "exit",
         "quit",
@@ -268,18 +262,9 @@ def test_ordinary_prompts_are_typed(text: str) -> None:
         "ultraplan",
         "use /review for it",
         "first\n/cost",
-        # an image by its path
+        # too like a command
         "/p/img.png",
-        "p/img.png",
-        "'/p/img two.png'",
-        '"/p/img.JPG"',
-        "/p/img\\ two.png",
-        "p/img.png\nwhat is it",
-        "what is it\n  p/img.jpeg  \nthere",
-        "a.webp",
-        "file:///p/img.gif",
         # characters that the box changes
-        "a\tb",
         "a\vb",
         "a\fb",
         "a\x85b",
@@ -309,6 +294,14 @@ def test_ordinary_prompts_are_typed(text: str) -> None:
         "a\u3164b",
         "a\U000e0041b",
         "a\ufe0fb",
+        "1\ufe0f",
+        "\u2190\ufe0f",
+        "a\u200d👧",
+        "🇩\u200d🇪",
+        "👩" + "\u200d👩" * 9,
+        # escaped by the CLI
+        "</pasted_content>",
+        "< PASTED_CONTENT id",
         "a\U000e0100b",
         "a\u200eb",
         "a\u200fb",
@@ -322,35 +315,38 @@ def test_ordinary_prompts_are_typed(text: str) -> None:
         "\u212b",
         "\u2126",
         "\u1112\u1161\u11ab",
-        # cannot be encoded
-        "a\ud800b",
     ],
 )
-def test_what_the_box_would_take_for_something_else_is_not_typed(text: str) -> None:
-    assert keys.typed(text) is None
+def test_what_the_box_would_take_for_something_else_is_written(text: str) -> None:
+    assert "transcript" == keys.way_of(keys.normalized(text))
 
 
 @settings(deadline=None)
 @given(
     before=st.text(alphabet="abc \n", max_size=5),
-    hazard=st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"], exclude_characters="\n\r"),
+    hazard=st.characters(categories=["Cc", "Cf", "Zl", "Zp"], exclude_characters="\n\r\t"),
     after=st.text(alphabet="abc", min_size=1, max_size=5),
 )
 def test_no_control_or_invisible_character_is_ever_typed(
     before: str, hazard: str, after: str
 ) -> None:
-    assert keys.typed(before + hazard + after) is None
+    assert "transcript" == keys.way_of(before + hazard + after)
 
 
 @settings(deadline=None)
 @given(
     blanks=st.text(alphabet=" \n\xa0\u3000"),
-    start=st.sampled_from("/!"),
+    start=st.just("/"),
     rest=st.text(alphabet=PLAIN),
 )
 def test_no_command_is_ever_typed(blanks: str, start: str, rest: str) -> None:
-    assert keys.typed(blanks + start + rest) is None
+    assert "transcript" == keys.way_of(keys.normalized(blanks + start + rest))
 
 
 def test_the_keys_are_single_bytes() -> None:
-    assert (b"\r", b"\x1b", b"\x03") == (keys.ENTER, keys.ESCAPE, keys.CLEAR)
+    assert (b"\r", b"\x1b", b"\x03", b"\x07") == (
+        keys.ENTER,
+        keys.ESCAPE,
+        keys.CLEAR,
+        keys.EDITOR,
+    )

@@ -99,6 +99,8 @@ ORDER = [
         "_pty",
         "_jsonl",
         "_subagents",
+        "_ways",
+        "_editor",
         "_files",
         "_startup",
         "_inbox",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import trio
 
 from claude_trio import CLINotFoundError, ProcessError, PtyClaudeProcess, open_pty_process
-from claude_trio._sweep import MARKER, find, sweep
+from claude_trio._sweep import MARKER, find, survivors, sweep
 from claude_trio.testing import cancel_everywhere
 
 ENV = {"PATH": os.defpath, "TERM": "xterm-256color"}
@@ -166,6 +168,132 @@ async def test_a_child_that_is_deaf_to_sigterm_is_killed(tmp_path: Path) -> None
     async with open_pty_process(python(code), cwd=tmp_path, env=ENV, exit_grace=1.5) as process:
         await until_screen_shows(process, "ready")
     assert process.exit_signal == signal.SIGKILL
+
+
+DEAF = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]\n"
+
+
+async def test_a_child_that_is_deaf_to_signals_is_ended_by_the_end_of_its_terminal(
+    tmp_path: Path,
+) -> None:
+    code = DEAF + (
+        "print('ready', flush=True)\n"
+        "try:\n    while input(): pass\n"
+        "except (EOFError, OSError): raise SystemExit(5)"
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV, exit_grace=6) as process:
+        await until_screen_shows(process, "ready")
+    assert process.exit_code == 5
+
+
+async def test_a_child_blocked_in_writing_to_its_terminal_is_freed_by_the_end_of_it(
+    tmp_path: Path,
+) -> None:
+    code = DEAF + (
+        "import os\n"
+        "try:\n    while True: os.write(1, b'x' * 10_000)\n"
+        "except OSError: raise SystemExit(5)"
+    )
+    process = PtyClaudeProcess.spawn(python(code), cwd=tmp_path, env=ENV)
+    try:
+        await trio.lowlevel.wait_readable(process._stream.fileno())  # and nobody reads
+        with trio.fail_after(60):
+            await process.hang_up()
+        assert process.exit_code == 5
+    finally:
+        await process.aclose()
+
+
+async def test_a_child_that_was_stopped_ends_in_order(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7));"
+        "print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP); time.sleep(1000)"
+    )
+    async with open_pty_process(python(code), cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "ready")
+        with trio.fail_after(60):
+            while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+                await trio.sleep(0.01)
+    assert process.exit_code == 7
+
+
+async def test_what_emptied_its_environment_is_found_below_its_parent(tmp_path: Path) -> None:
+    sleeper = shlex.join(python(DEAF + WAIT))
+    script = f"env -i setsid {sleeper} & echo started; exec sleep 1004"
+    async with open_pty_process(["/bin/sh", "-c", script], cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "started")
+        with trio.fail_after(60):
+            while len(found := await find(process.marker)) < 2:
+                await trio.sleep(0.01)
+    assert set() == survivors(found)
+
+
+async def test_what_could_not_be_ended_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(process: psutil.Process) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    script = "setsid sleep 1006 & echo started; exec sleep 1007"
+    async with open_pty_process(["/bin/sh", "-c", script], cwd=tmp_path, env=ENV) as process:
+        await until_screen_shows(process, "started")
+        with trio.fail_after(60):
+            while len(await find(process.marker)) < 2:
+                await trio.sleep(0.01)
+        with monkeypatch.context() as patch:  # as for a program that runs as somebody else
+            patch.setattr(psutil.Process, "terminate", refuse)
+            patch.setattr(psutil.Process, "kill", refuse)
+            with pytest.warns(ResourceWarning, match=r"Still running: \d+ \(sleep\)") as caught:
+                await process.aclose(0.5)
+    assert 1 == len(caught)
+    assert process.marker in str(caught[0].message)
+    assert set() == await find(process.marker)
+
+
+async def test_orphans_that_are_left_to_this_program_are_reaped(tmp_path: Path) -> None:
+    # As in a container whose first process is a Python program. In a program of its own: the switch
+    # is for the whole of it.
+    program = f"""
+import ctypes, os, trio
+from claude_trio import open_pty_process
+from claude_trio._sweep import find
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+async def main():
+    script = "setsid sleep 1008 & setsid sleep 1009 & exec sleep 1010"
+    env = {ENV!r}
+    async with open_pty_process(["/bin/sh", "-c", script], cwd="/", env=env) as process:
+        while len(await find(process.marker)) < 3:
+            await trio.sleep(0.01)
+trio.run(main)
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no children")
+"""
+    with trio.fail_after(60):
+        done = await trio.run_process([sys.executable, "-c", program], capture_stdout=True)
+    assert b"no children" == done.stdout.strip()
+
+
+def test_other_children_of_the_application_are_left_alone(tmp_path: Path) -> None:
+    # In a thread, as an application may run trio, with children of its own: one that runs, and one
+    # that has ended and was not waited for yet.
+    async def main() -> PtyClaudeProcess:
+        async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV) as process:
+            assert process.running
+        return process
+
+    with (
+        subprocess.Popen(python(WAIT)) as other,
+        subprocess.Popen(python("raise SystemExit(3)")) as ended,
+        concurrent.futures.ThreadPoolExecutor(1) as threads,
+    ):
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        process = threads.submit(trio.run, main).result()
+        assert not process.running
+        assert other.poll() is None
+        assert 3 == ended.wait()
+        other.kill()
 
 
 async def test_what_detached_itself_is_found_and_ended(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ several spellings:
 * with the rounds of tool_use and tool_result, or without them. What is there must be what happened:
   one call or result left out or altered, and it is another conversation.
 
-White space at the ends of a text does not count.
+White space at the ends of a reply does not count.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ def _said(message: object, where: str) -> Said:
         blocks = tuple(_block(b, f"{where}.content[{i}]") for i, b in enumerate(content))
     else:
         raise TypeError(f"{where}.content must be a string or a list of blocks, not {content!r}")
-    if role == "user" and not any(_counts(block) for block in blocks):
-        raise ValueError(f"{where}.content is empty; a user's message must say something")
+    if role == "user":
+        blocks = _as_sent(blocks)
+        if not blocks:
+            raise ValueError(f"{where}.content is empty; a user's message must say something")
     return Said(role, blocks)
 
 
@@ -128,6 +130,17 @@ def _block(block: object, where: str) -> Block:
     except (TypeError, ValueError) as exc:
         raise TypeError(f"{where} cannot be written as JSON: {exc}") from None
     return plain
+
+
+def _as_sent(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Return a user's blocks as the model gets them: none that is blank, and the end normalised.
+
+    It is done here, before anything else, so that the fingerprint is made of what is sent.
+    """
+    said = [block for block in blocks if block["type"] != "text" or normalized(block["text"])]
+    if said and said[-1]["type"] == "text":
+        said[-1] = {**said[-1], "text": normalized(str(said[-1]["text"]))}
+    return tuple(said)
 
 
 def _pair_tools(said: Sequence[Said]) -> None:
@@ -169,10 +182,6 @@ def _require_answered(open_calls: Mapping[str, str]) -> None:
             f"{where} is a tool_use ({name!r}) without a tool_result in the next user's message; "
             "give its result too, or leave both out"
         )
-
-
-def _counts(block: Block) -> bool:
-    return bool(block["type"] != "text" or normalized(block["text"]))
 
 
 def _is_tool_result(message: Said) -> bool:
@@ -275,7 +284,7 @@ _KEPT: Final[Mapping[str, tuple[str, ...]]] = {
 def _canonical(block: Block) -> Block:
     match block["type"]:
         case "text":
-            return {"type": "text", "text": normalized(str(block["text"]))}
+            return {"type": "text", "text": block["text"]}
         case "tool_result":
             content = block.get("content") or ""
             if isinstance(content, str):

@@ -1,16 +1,30 @@
 """A prompt into the bytes that type it, and the keys that steer the CLI.
 
 The input box is a user interface: it runs commands, completes paths, trims, normalises and drops
-characters. `typed` therefore answers one question first: does the model receive exactly this text
-when it is typed? Where the answer is not certainly yes it returns None, and the caller takes the
-other way, a written transcript, in which nothing is interpreted.
+characters. So there is one question first: does the model receive exactly this text when it is put
+there? `way_of` answers it, with the cheapest way that certainly does:
+
+* one **paste**, for a short text without surprises;
+* the **editor**: the CLI is made to fetch the text from a pipe, as if from an editor of the user's
+  (`_editor`). Nothing in it can press a key, and it may be long, or hold tabs. It takes some 40 ms
+  more than a paste, and 0.3 s more the first time of a process;
+* the **transcript**: a new process on a written history, in which nothing is interpreted. It takes
+  about a second more, and it costs the process and the model's cache, so it is for what the box
+  takes for something else, and for what is no text.
+
+Pasting a long text in several pieces would take as long as the editor does, and is not exact: to
+2.1.197 an exclamation mark at the beginning of any piece begins a shell command.
+``tests/bench/ways.py`` measures all three.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+#: How a prompt gets to the CLI; see the top of this file.
+Way: TypeAlias = Literal["paste", "editor", "transcript"]
 
 ENTER: Final = b"\r"
 #: Interrupts a running turn. Never send it twice: on an empty box two open a dialog.
@@ -18,19 +32,22 @@ ESCAPE: Final = b"\x1b"
 #: Empties the input box of an idle CLI. Twice within a second on an empty box ends the process.
 CLEAR: Final = b"\x03"
 
+#: Opens the editor on what stands in the input box.
+EDITOR: Final = b"\x07"
+
 _PASTE_START: Final = b"\x1b[200~"
 _PASTE_END: Final = b"\x1b[201~"
 
 # One paste of more than 800 UTF-16 units, or of three line breaks or more, reaches the model
-# inside <pasted_content> tags. Several smaller ones behind each other are joined and left alone.
-_PIECE_UNITS: Final = 700
+# inside <pasted_content> tags.
 _MOST_UNITS: Final = 800
-_PIECE_BREAKS: Final = 2
-# Beyond this, typing in pieces is slower than starting a process on a written transcript.
-_LONGEST: Final = 50_000
+_MOST_BREAKS: Final = 2
+# Characters; what the editor was measured with. The model takes no more by far.
+_LONGEST: Final = 1_000_000
 
 _EXIT_WORDS: Final = frozenset({"exit", "quit", ":q", ":wq", ":q!", ":wq!"})
-_KEYWORDS: Final = re.compile(r"ultra(think|code|plan)", re.IGNORECASE)
+# The CLI adds to a text with one of these, or escapes it.
+_KEYWORDS: Final = re.compile(r"ultra(think|code|plan)|pasted_content", re.IGNORECASE)
 # An @ that does not stand inside a word may attach a file or name an agent.
 _MENTION: Final = re.compile(r"(?<![\w.+-])@")
 # A /word in the text that is the name of a skill adds a note for the model.
@@ -40,6 +57,16 @@ _IMAGE_LINE: Final = re.compile(
     r"^[^\S\n]*['\"]?\S.*\.(png|jpe?g|gif|webp|bmp|tiff?|heic|svg)['\"]?[^\S\n]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+# Characters that the CLI takes for pictures: behind one of them U+FE0F stays, and between two U+200D.
+_PICTURE: Final = (
+    "[©®‼⁉™↔-↙↩↪⌚⌛⌨⏏⏩-⏳⏸-⏺Ⓜ▪▫▶◀◻-◾☀-☄☎☑☔☕☘☝☠☢☣☦☪☮☯☸-☺♀♂♈-♓♟♠♣♥♦♨♻♾♿⚒-⚗⚙⚛⚜⚠⚡⚧⚪⚫⚰⚱⚽⚾⛄⛅⛈⛎⛏⛑⛓⛔"
+    "⛩⛪⛰-⛵⛷-⛺⛽✂✅✈-✍✏✒✔✖✝✡✨✳✴❄❇❌❎❓-❕❗❣❤\u2795-\u2797➡➰➿⤴⤵⬅-⬇⬛⬜⭐⭕〰㊗㊙"
+    "\U0001f300-\U0001f321\U0001f324-\U0001f393\U0001f399-\U0001f39b\U0001f39e-\U0001f3f0"
+    "\U0001f3f3-\U0001f3f5\U0001f3f7-\U0001f3fa\U0001f400-\U0001f4fd\U0001f573-\U0001f57a"
+    "\U0001f5fa-\U0001f64f\U0001f680-\U0001f6c5\U0001f90c-\U0001f93a\U0001f93c-\U0001f945"
+    "\U0001f947-\U0001f9ff][\U0001f3fb-\U0001f3ff]?\ufe0f?"
+)
+_EMOJI: Final = re.compile(f"{_PICTURE}(?:\u200d{_PICTURE}){{0,8}}|[0-9#*]\ufe0f\u20e3")
 # Combining and filling characters that the CLI counts as invisible, though Unicode has them as
 # letters or marks: grapheme joiner, Hangul fillers, Mongolian and other variation selectors.
 _INVISIBLE: Final = re.compile(
@@ -52,65 +79,75 @@ _BLANK: Final = "".join(ch for ch in map(chr, range(0x3001)) if ch.isspace()) + 
 
 
 def normalized(text: str) -> str:
-    r"""Return the text as a prompt carries it: line breaks as ``\n``, no white space at the end.
+    r"""Return the text as a prompt carries it.
 
-    This is the only change that is made to a prompt. A text that is typed cannot end in white
-    space, so no way of sending does.
+    Line breaks are ``\n``, there is no white space at the end (U+FEFF counts as such), and half of a
+    surrogate pair is U+FFFD, as nothing else of it can be encoded. This is the only change that is
+    made to a prompt, whichever way it is sent: a text that is typed cannot end in white space, so
+    none does.
     """
-    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip(_BLANK)
+    return encodable(text).replace("\r\n", "\n").replace("\r", "\n").rstrip(_BLANK)
 
 
-def is_typable(text: str) -> bool:
-    """Whether the model receives exactly this text, which is `normalized`, when it is typed."""
+def encodable(text: str) -> str:
+    """Return the text with U+FFFD for what is no character: half of a surrogate pair."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def way_of(text: str, *, commands: bool = False, mentions: bool = False) -> Way:
+    """Return how a text, which is `normalized`, gets to the model exactly as it is.
+
+    Args:
+        text: The text.
+        commands: A text that begins with a slash is a command, and skills may be named in one.
+        mentions: ``@`` before a path attaches the file.
+    """
     start = text.lstrip()
-    return not (
+    besides_emoji = _EMOJI.sub("", text)
+    if (
         not start
         or len(text) > _LONGEST
-        or start[0] in "/!"
+        or (start[0] == "/" and not commands)
         or start in _EXIT_WORDS
-        or any(ch != "\n" and not _is_plain(ch) for ch in text)
+        or any(ch not in "\n\t" and not _is_plain(ch) for ch in besides_emoji)
         or not unicodedata.is_normalized("NFC", text)
-        or _INVISIBLE.search(text)
+        or _INVISIBLE.search(besides_emoji)
         or _KEYWORDS.search(text)
-        or _MENTION.search(text)
-        or _SKILL.search(text)
+        or (_MENTION.search(text) and not mentions)
+        or (_SKILL.search(text) and not commands)
+    ):
+        return "transcript"
+    if (
+        len(text.encode("utf-16-le")) > 2 * _MOST_UNITS
+        or text.count("\n") > _MOST_BREAKS
+        or "\t" in text
+        or start[0] == "!"
         or _IMAGE_LINE.search(text)
-    )
+    ):
+        return "editor"
+    return "paste"
 
 
 def _is_plain(character: str) -> bool:
-    # Cc: controls, Cf: invisible, Cs: lone surrogates, Cn: unassigned, Zl and Zp: line breaks that
-    # become LF. Emoji joined by U+200D are Cf and go the other way: slower, and exact.
-    return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
+    # Cc: controls, Cf: invisible, Cn: unassigned, Zl and Zp: line breaks that become LF.
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cn", "Zl", "Zp"}
 
 
-def typed(text: str) -> bytes | None:
-    """Return the bytes that put a text into an empty input box, or None if they might not.
-
-    The Enter that sends it is not among them.
+def paste(text: str) -> bytes:
+    """Return the bytes that paste a text into an empty input box; the Enter is not among them.
 
     Args:
-        text: The prompt; it is `normalized` first.
+        text: A text whose way that is.
     """
-    text = normalized(text)
-    if not is_typable(text):
-        return None
-    pieces = [_PASTE_START + piece.encode() + _PASTE_END for piece in _pieces(text)]
     # A text ending in a path, a backslash or an emoji name has a completion open that would take
     # the Enter. One more blank closes it, and the CLI trims the blank.
-    return b"".join([*pieces, _PASTE_START, b" ", _PASTE_END])
+    return _PASTE_START + text.encode() + _PASTE_END + _PASTE_START + b" " + _PASTE_END
 
 
-def _pieces(text: str) -> list[str]:
-    pieces: list[str] = []
-    start = units = breaks = 0
-    for i, ch in enumerate(text):
-        width = 2 if ch > "\uffff" else 1
-        # A combining mark stays with its base, as long as there is room for it.
-        fits = units + width <= _PIECE_UNITS and breaks + (ch == "\n") <= _PIECE_BREAKS
-        if not fits and (units + width > _MOST_UNITS or not unicodedata.combining(ch)):
-            pieces.append(text[start:i])
-            start, units, breaks = i, 0, 0
-        units += width
-        breaks += ch == "\n"
-    return [*pieces, text[start:]]
+def edited(text: str) -> bytes:
+    """Return what the editor is to leave in the file of the CLI.
+
+    Args:
+        text: A text whose way that is.
+    """
+    return text.encode() + b" "  # the blank: as in `paste`

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from .history import Block, Said
-from .keys import normalized
+from .keys import encodable, normalized
 
 #: The model name that the CLI takes for "none in particular", without a notice.
 _NO_MODEL: Final = "<synthetic>"
@@ -116,10 +116,6 @@ def _merged(messages: Sequence[Said]) -> list[tuple[str, list[Block]]]:
             merged[-1][1].extend(blocks)
         else:
             merged.append((message.role, blocks))
-    # Only a user's text is normalised: it is what `typed` would have sent.
-    for role, blocks in merged:
-        if role == "user" and blocks[-1]["type"] == "text":
-            blocks[-1] = {**blocks[-1], "text": normalized(str(blocks[-1]["text"]))}
     return merged
 
 
@@ -127,7 +123,6 @@ def _clean(block: Block) -> Block | None:
     if block["type"] in {"thinking", "redacted_thinking"}:
         return None
     if block["type"] == "text":
-        # A lone surrogate cannot be sent; the API would be given U+FFFD for it anyway.
-        text = str(block["text"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = encodable(str(block["text"]))
         return {**block, "text": text} if normalized(text) else None
     return block

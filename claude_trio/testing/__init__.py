@@ -30,6 +30,7 @@ from ._cancel import cancel_everywhere as cancel_everywhere
 # isort: split
 # A stand-in for the CLI, for faults and for speed
 from ._fake_cli import Answer as Answer
+from ._fake_cli import CloseTerminal as CloseTerminal
 from ._fake_cli import Dialog as Dialog
 from ._fake_cli import Die as Die
 from ._fake_cli import Echo as Echo

@@ -151,6 +151,13 @@ class Spawn:
 
 
 @attrs.frozen
+class CloseTerminal:
+    """Let go of the terminal, and live on."""
+
+    do: ClassVar[str] = "close_terminal"
+
+
+@attrs.frozen
 class Die:
     """End the process: with an exit code, or by a signal."""
 
@@ -172,6 +179,7 @@ Step: TypeAlias = (
     | SetStatus
     | Dialog
     | Spawn
+    | CloseTerminal
     | Die
 )
 
@@ -213,6 +221,7 @@ class FakeCLI:
         swallow_enters: How many Enters each process ignores.
         deaf_to_escape: Whether Esc interrupts nothing.
         deaf_to_sigterm: Whether SIGTERM ends nothing.
+        deaf_to_editor: Whether the key for the editor does nothing.
         deaf_to_input: Whether it reads nothing from its terminal while it is busy.
         write_bytes: Write records in pieces of so many bytes; 0: whole.
         write_pause: Seconds between two of those pieces.
@@ -227,6 +236,7 @@ class FakeCLI:
         swallow_enters: int = 0,
         deaf_to_escape: bool = False,
         deaf_to_sigterm: bool = False,
+        deaf_to_editor: bool = False,
         deaf_to_input: bool = False,
         write_bytes: int = 0,
         write_pause: float = 0.0,
@@ -239,6 +249,7 @@ class FakeCLI:
             "swallow_enters": swallow_enters,
             "deaf_to_escape": deaf_to_escape,
             "deaf_to_sigterm": deaf_to_sigterm,
+            "deaf_to_editor": deaf_to_editor,
             "deaf_to_input": deaf_to_input,
             "write_bytes": write_bytes,
             "write_pause": write_pause,

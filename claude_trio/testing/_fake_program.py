@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tty
 import uuid
@@ -230,8 +231,23 @@ class Cli:
                 self.box = ""
         elif key == b"\r":
             self.enter()
+        elif key == b"\x07" and not (self.waiting or self.scenario["deaf_to_editor"]):
+            self.edit()
         elif not self.waiting and key >= b" ":
             self.box += key.decode("utf-8", "replace")
+
+    def edit(self) -> None:
+        """Let the user's editor change what stands in the box."""
+        editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+        with tempfile.NamedTemporaryFile("w+", suffix=".md") as file:
+            file.write(self.box)
+            file.flush()
+            if (
+                editor
+                and not subprocess.run([*editor.split(" "), file.name], check=False).returncode
+            ):
+                file.seek(0)
+                self.box = Path(file.name).read_text(encoding="utf-8")
 
     def enter(self) -> None:
         text = self.box.rstrip()
@@ -392,6 +408,12 @@ class Cli:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
+            case "close_terminal":
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                nowhere, _ = os.pipe()  # nothing to read from it, and never at its end
+                os.dup2(nowhere, 0)
+                for descriptor in (1, 2):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
             case "die":
                 if step["signal"]:
                     os.kill(os.getpid(), step["signal"])

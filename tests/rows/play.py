@@ -208,12 +208,16 @@ def last_words(request: RecordedRequest) -> str:
 @contextlib.contextmanager
 def typing_commands() -> Generator[None, None, None]:
     """Let commands be typed, which a prompt is not otherwise."""
-    kept = keys.is_typable
-    keys.is_typable = lambda text: text.startswith(("/", "!")) or kept(text)
+    kept = keys.way_of
+
+    def way_of(text: str, **how: bool) -> keys.Way:
+        return "paste" if text.startswith(("/", "!")) else kept(text, **how)
+
+    keys.way_of = way_of
     try:
         yield
     finally:
-        keys.is_typable = kept
+        keys.way_of = kept
 
 
 def options_for(row: Row, cli: Path, api: LoopbackApi, world: World) -> BackendOptions:

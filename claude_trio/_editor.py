@@ -1,0 +1,116 @@
+"""The editor of the CLI: a pipe through which a prompt gets into the input box.
+
+The CLI is told that the user's editor is ``cp`` with the name of a pipe. When the key for the editor
+is pressed, it starts ``cp PIPE FILE`` and takes what is then in the file for what the user wrote. So
+the text is no key press, whatever it holds, and ``cp`` opening the pipe says that the input box has
+the focus: it does not come up in a dialog.
+
+The variable reaches what the CLI starts. There is a pipe only while a prompt is sent, so anything
+else that starts this editor fails at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ._protocol import keys
+from ._pty import PtyClaudeProcess
+
+_HANDSHAKE: Final = (
+    5.0  # seconds until the CLI must have started the editor; 0.3 at first, then 0.02
+)
+_LOOK: Final = 0.003  # seconds between two looks whether it has
+_TRANSFER: Final = 10.0  # seconds until ``cp`` must have taken everything
+_SETTLE: Final = 0.03  # seconds from then until the text stands in the box
+# The CLI cuts the variable at blanks, and gives it to no shell.
+_SAFE: Final = re.compile(r"[\w./+-]+")
+
+
+@attrs.frozen
+class Editor:
+    """The way into the input box of one CLI. Made by `open_editor`.
+
+    Attributes:
+        environment: What the CLI needs in its environment.
+    """
+
+    environment: Mapping[str, str]
+    _pipe: Path
+
+    async def put(self, process: PtyClaudeProcess, text: str) -> bool:
+        """Put a text into the input box, in place of what stands there.
+
+        When cancelled, or when False is returned, it is not known what stands there.
+
+        Args:
+            process: The CLI, at its prompt.
+            text: The text.
+
+        Returns:
+            Whether the CLI took it. It does not where the user has given the key another meaning.
+
+        Raises:
+            ProcessError: The terminal is closed.
+        """
+        os.mkfifo(self._pipe, 0o600)
+        try:
+            await process.write(keys.EDITOR)
+            with trio.move_on_after(_HANDSHAKE):
+                stream = await self._open(process)
+                with trio.move_on_after(_TRANSFER):
+                    async with stream:
+                        await stream.send_all(keys.edited(text))
+                    await trio.sleep(_SETTLE)
+                    return True
+        except trio.BrokenResourceError:  # ``cp`` was ended
+            await trio.lowlevel.checkpoint()
+        finally:
+            self._pipe.unlink()
+        return False
+
+    async def _open(self, process: PtyClaudeProcess) -> trio.lowlevel.FdStream:
+        """Wait until somebody reads the pipe; return its other end."""
+        await trio.lowlevel.checkpoint()
+        while process.running:
+            try:
+                return trio.lowlevel.FdStream(os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError as exc:
+                if exc.errno != errno.ENXIO:
+                    raise
+            await trio.sleep(_LOOK)
+        raise process.death("cannot type into it")
+
+
+@contextlib.contextmanager
+def open_editor(environment: Mapping[str, str]) -> Generator[Editor | None, None, None]:
+    """Make the place for the pipe of one CLI, for the length of a block.
+
+    Args:
+        environment: The whole environment of that CLI.
+
+    Yields:
+        The editor; None if the environment names one, or there is nothing to make one of.
+    """
+    program = shutil.which("cp", path=environment.get("PATH", os.defpath))
+    with contextlib.ExitStack() as stack:
+        editor = None
+        if program is not None and not {"EDITOR", "VISUAL"} & environment.keys():
+            with contextlib.suppress(OSError):  # no room for temporary files: there is another way
+                # Of mode 0700, so that nobody else gets at the pipe.
+                made = stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-trio-"))
+                pipe = Path(made, "prompt")
+                if _SAFE.fullmatch(program) and _SAFE.fullmatch(str(pipe)):
+                    command = f"{program} {pipe}"
+                    editor = Editor({"EDITOR": command, "VISUAL": command}, pipe)
+        yield editor

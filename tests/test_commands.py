@@ -1,0 +1,90 @@
+"""What is a command and what is text, on the real CLI: only what the options say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+
+from claude_trio import BackendOptions, SessionError, Turn, open_backend
+from claude_trio.testing import LoopbackApi, RecordedRequest, World
+
+pytestmark = pytest.mark.real_cli
+
+Options: TypeAlias = Callable[..., BackendOptions]
+
+
+@pytest.fixture
+def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    return partial(BackendOptions, cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
+
+
+def user(content: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content}]
+
+
+async def text_of(turn: Turn) -> str:
+    with trio.fail_after(60):
+        return await turn.get_final_text()
+
+
+def texts(request: RecordedRequest) -> str:
+    return repr(request.messages)
+
+
+async def test_a_command_of_the_users_own_is_a_turn(
+    options: Options, api: LoopbackApi, world: World
+) -> None:
+    folder = world.cwd / ".claude" / "commands"
+    folder.mkdir(parents=True)
+    (folder / "greet.md").write_text("Say good morning to $ARGUMENTS.")
+    async with open_backend(options(allow_commands=True)) as backend:
+        assert await text_of(backend.complete(user("/greet the heron"))) == "ok"
+        assert "Say good morning to the heron." in texts(api.conversations[-1])
+        history = [*user("/greet the heron"), {"role": "assistant", "content": "ok"}]
+        second = backend.complete([*history, *user("thank you")])
+        assert await text_of(second) == "ok"
+        assert second.session is not None
+        assert 2 == second.session.turns
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [("/nosuch arg", "rejected"), ("/cost", "dialog"), ("/model", "dialog")]
+)
+async def test_a_command_that_is_no_turn_is_an_error_and_the_next_call_works(
+    options: Options, api: LoopbackApi, command: str, kind: str
+) -> None:
+    async with open_backend(options(allow_commands=True)) as backend:
+        await text_of(backend.complete(user("hi")))
+        history = [*user("hi"), {"role": "assistant", "content": "ok"}]
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete([*history, *user(command)]))
+        assert kind == caught.value.kind
+        assert await text_of(backend.complete([*history, *user("still there?")])) == "ok"
+    assert 2 == len(api.conversations)
+
+
+@pytest.mark.parametrize("words", ["exit", "!echo never", "/exit"])
+async def test_words_that_end_the_cli_or_run_a_shell_are_text(
+    options: Options, api: LoopbackApi, words: str
+) -> None:
+    async with open_backend(options(allow_commands=words != "/exit")) as backend:
+        turn = backend.complete(user(words))
+        assert await text_of(turn) == "ok"
+        assert words == turn.prompt
+    assert words == api.conversations[-1].prompt
+
+
+@pytest.mark.parametrize("expand", [False, True])
+async def test_a_file_is_attached_where_that_is_wanted(
+    options: Options, api: LoopbackApi, world: World, expand: bool
+) -> None:
+    (world.cwd / "file.txt").write_text("herons wade")
+    async with open_backend(options(expand_mentions=expand)) as backend:
+        assert await text_of(backend.complete(user("see @file.txt, please"))) == "ok"
+    assert expand == ("herons wade" in texts(api.conversations[-1]))
+    assert "see @file.txt, please" in texts(api.conversations[-1])

@@ -134,7 +134,6 @@ class Session:
     _defect: BackendError | None = None
     #: The CLI has begun a new, empty conversation in this turn.
     _cleared: bool = False
-    _escape_sent: bool = False
     _give_up_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -334,7 +333,7 @@ class Session:
         self.prompt = Exchange(conversation.prompt)
         self.inbox = Inbox(at, patience=self.options.stall_timeout or math.inf)
         self.turn_count += 1
-        self._escape_sent, self._give_up_at = False, None
+        self._give_up_at = None
         self._files.look_now()
         return self.inbox
 
@@ -478,7 +477,7 @@ class Session:
     def _consumer_is_behind(self) -> bool:
         # The file itself is the buffer: while nobody takes what was read, it is not read on.
         inbox = self.inbox
-        return inbox is not None and not inbox.unwanted and len(inbox.events) >= _MOST_WAITING
+        return inbox is not None and not self._unwanted and len(inbox.events) >= _MOST_WAITING
 
     def _tick(self, process: PtyClaudeProcess) -> bytes:
         """Look at the files once; return the key to press, if any."""
@@ -497,7 +496,7 @@ class Session:
             self.turns.entered(now)
             return keys.ENTER
         if command is Command.DISMISS:
-            return self._escape()
+            return keys.ESCAPE
         if self.inbox is None:
             return b""
         if self.turns.outcome is not None:
@@ -569,19 +568,13 @@ class Session:
         if ready or self._start_failure is not None:
             self._started.set()
 
-    def _escape(self) -> bytes:
-        self._escape_sent = True
-        self.turns.interrupt_sent()
-        return keys.ESCAPE
-
     def _interrupt(self, now: float) -> bytes:
         """Press Esc once, when it means an interrupt; give up after the grace."""
         if self._give_up_at is None:
             self._give_up_at = now + self.options.interrupt_grace
-        # Only a turn that the CLI runs can be interrupted; before and after, Esc is just a key.
-        runs = self.turns.accepted and self._files.status.state in {"busy", "waiting"}
-        if runs and not self._escape_sent:
-            return self._escape()
+        if self.turns.can_interrupt:
+            self.turns.interrupt_sent(now)
+            return keys.ESCAPE
         if now > self._give_up_at:
             grace = self.options.interrupt_grace
             self.turns.fail(failures.not_settled(grace, self.session_id))

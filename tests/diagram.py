@@ -11,7 +11,10 @@ _LEADS = {
     (State.IDLE, Step.BEGIN_OTHER): State.AUTONOMOUS,
     (State.SUBMITTED, Step.BEGIN_OTHER): State.BEHIND,
     (State.SUBMITTED, Step.ACCEPT): State.RUNNING,
+    (State.SUBMITTED, Step.JOIN): State.RUNNING,
     (State.BEHIND, Step.ACCEPT): State.RUNNING,
+    (State.BEHIND, Step.JOIN): State.RUNNING,
+    (State.RUNNING, Step.OVERTAKE): State.AUTONOMOUS,
     (State.BEHIND, Step.END_OTHER): State.SUBMITTED,
     (State.AUTONOMOUS, Step.END_OTHER): State.IDLE,
 }

@@ -73,6 +73,11 @@ def test_the_record_says_it_better_than_the_text() -> None:
     assert None is limit("x", "yesterday", quotaLimits=limits).retry_after
 
 
+@pytest.mark.parametrize("odd", [10**400, float("nan"), float("inf"), -1, True, "soon", None])
+def test_a_record_that_says_nonsense_says_nothing(odd: Any) -> None:
+    assert None is limit("limit reached", quotaLimits={"resetsAt": odd}).resets_at
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

@@ -74,7 +74,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 PURE = {
-    *("__future__", "collections", "datetime", "enum", "hashlib", "json", "re", "typing"),
+    *("__future__", "collections", "datetime", "enum", "hashlib", "json", "math", "re", "typing"),
     *("unicodedata", "uuid", "attrs", "cattrs"),
     "zoneinfo",  # values, out of the system's table of time zones
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transcripts import Script, text, to_line, to_record
+from transcripts import Script, text, to_line, to_record, tool_use
 
 from claude_trio import AssistantMessage, MessageParseError, TurnManager
 from claude_trio._subagents import SubagentFiles
@@ -97,9 +97,16 @@ def test_a_subagent_says_nothing_about_where_its_turn_stands() -> None:
     assert [] == turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
     assert 1 == len(turns.unprompted)
     turns.feed(to_record(script.prompt()), 0.0)
+    turns.feed(to_record(script.answer(tool_use("toolu_1"), stop="tool_use")), 0.0)
+    turns.feed_subagent(to_record(raw), "toolu_of_an_earlier_turn", 0.0)
+    assert 2 == len(turns.unprompted)
     (event,) = turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
     assert isinstance(event, AssistantMessage)
     assert ("toolu_1", "mine") == (event.parent_tool_use_id, event.text)
+    # A subagent may have one of its own.
+    nested = script.answer(tool_use("toolu_2"), stop="tool_use", **SUBAGENT)
+    turns.feed_subagent(to_record(nested), "toolu_1", 0.0)
+    assert 1 == len(turns.feed_subagent(to_record(raw), "toolu_2", 0.0))
     turns.feed(to_record(script.answer(text("ours"))), 0.0)
     turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
     turns.feed(to_record(script.done()), 0.0)

@@ -120,6 +120,10 @@ def is_accepted(drive: Drive) -> bool:
     return drive.turns.accepted
 
 
+def can_interrupt(drive: Drive) -> bool:
+    return drive.turns.can_interrupt
+
+
 def error_of(drive: Drive) -> BackendError:
     assert drive.outcome.error is not None
     return drive.outcome.error
@@ -412,7 +416,7 @@ def test_an_interrupt_without_a_record_behind_a_mid_turn_error_is_seen(running: 
     result = script.tool_result("t1")
     lost = script.error("API Error: Connection lost", "server_error", stop="tool_use")
     running.feed(call, result, lost)
-    running.turns.interrupt_sent()
+    running.turns.interrupt_sent(running.now)
     running.status("idle")
     running.wait(5)
     assert "interrupted" == running.outcome.kind
@@ -485,7 +489,7 @@ def test_a_death_between_turns_is_no_outcome(drive: Drive) -> None:
 @pytest.mark.parametrize("generation", ["new", "old"])
 def test_an_interrupt_in_the_text_ends_with_the_mark(running: Drive, generation: str) -> None:
     script = running.script
-    running.turns.interrupt_sent()
+    running.turns.interrupt_sent(running.now)
     running.feed(
         script.answer(text("par"), stop=None) if generation == "new" else script.filler("par")
     )
@@ -511,7 +515,7 @@ def test_an_interrupt_of_a_tool_ends_with_the_mark(running: Drive) -> None:
 
 
 def test_an_interrupt_before_any_output_gives_the_prompt_back(running: Drive) -> None:
-    running.turns.interrupt_sent()
+    running.turns.interrupt_sent(running.now)
     running.now += 0.3
     running.status("idle")
     running.wait(1.4)
@@ -522,18 +526,98 @@ def test_an_interrupt_before_any_output_gives_the_prompt_back(running: Drive) ->
     assert ["prompt"] == kinds(running.turns.events)
 
 
-def test_an_answer_that_came_before_the_interrupt_is_not_given_back(running: Drive) -> None:
-    running.feed(running.script.answer(text("hi")))
-    running.turns.interrupt_sent()
+def test_without_a_mark_the_prompt_may_be_back_whatever_was_said(running: Drive) -> None:
+    running.feed(running.script.answer(thinking("hm")), running.script.continuation())
+    running.turns.interrupt_sent(running.now)
     running.status("idle")
     running.wait(5)
-    assert ("interrupted", False) == (running.outcome.kind, running.outcome.restored)
+    assert ("interrupted", True) == (running.outcome.kind, running.outcome.restored)
 
 
 def test_an_end_record_after_the_interrupt_key_is_a_normal_end(running: Drive) -> None:
-    running.turns.interrupt_sent()
+    running.turns.interrupt_sent(running.now)
     running.feed(running.script.answer(text("hi")), running.script.done())
     assert "completed" == running.outcome.kind
+
+
+def test_an_interrupt_at_a_dialog_is_the_callers_and_the_only_escape(running: Drive) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop="tool_use"))
+    running.status("waiting", "permission prompt")
+    assert [] == running.wait(0.4)
+    assert can_interrupt(running)
+    running.turns.interrupt_sent(running.now)
+    assert not can_interrupt(running)
+    assert [] == running.wait(2)
+    running.feed(script.tool_result("t1", "rejected", is_error=True), script.interrupt_mark())
+    assert ("interrupted", None) == (running.outcome.kind, running.outcome.error)
+
+
+def test_no_escape_follows_the_one_that_refused_the_same_dialog(running: Drive) -> None:
+    running.status("waiting", "permission prompt")
+    assert [Command.DISMISS] == running.wait(2)
+    assert not can_interrupt(running)
+    running.status("busy")
+    assert can_interrupt(running)
+
+
+def test_an_interrupt_long_after_a_panel_is_the_callers(running: Drive) -> None:
+    running.status("waiting", "dialog open")
+    assert [Command.DISMISS] == running.wait(2)
+    running.status("busy")
+    running.wait(20)
+    running.turns.interrupt_sent(running.now)
+    running.feed(running.script.answer(text("hi")), running.script.interrupt_mark())
+    assert "interrupted" == running.outcome.kind
+
+
+@pytest.mark.parametrize("other", ["auto", "queued"])
+@pytest.mark.parametrize("state", ["error", "interrupted", "nothing"])
+def test_a_turn_is_over_when_another_one_begins(running: Drive, other: str, state: str) -> None:
+    script = running.script
+    running.feed(script.answer(text("half")))
+    if state == "error":
+        running.feed(script.error("API Error: Connection lost mid-response", "server_error"))
+    if state == "interrupted":
+        running.turns.interrupt_sent(running.now)
+    begins = script.auto_prompt() if other == "auto" else script.prompt("x", source="queued")
+    assert [] == running.feed(begins, script.answer(text("by itself"), message_id="m2"))
+    kind = {"error": "truncated", "interrupted": None, "nothing": "no_end"}[state]
+    error = running.outcome.error
+    assert kind == (error.kind if error is not None else None)
+    assert "half" == running.outcome.result.result
+    assert not running.outcome.restored
+    assert State.AUTONOMOUS is state_of(running)
+    running.feed(script.done())
+    assert State.IDLE is state_of(running)
+    assert ["by itself"] == [e.text for e in running.turns.unprompted if hasattr(e, "text")]
+
+
+def test_a_subagents_words_do_not_say_whether_the_answer_is_whole(running: Drive) -> None:
+    script = running.script
+    running.feed(script.answer(tool_use("t1"), stop="tool_use"), script.answer(text("whole")))
+    cut = to_record(script.answer(text("mine"), stop=None, isSidechain=True))
+    running.turns.feed_subagent(cut, "t1", running.now)
+    running.feed(script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_a_cut_answer_names_its_request(running: Drive) -> None:
+    running.feed(running.script.answer(text("half"), stop=None, requestId="req_1"))
+    running.feed(running.script.done())
+    assert ("truncated", "req_1") == (error_of(running).kind, error_of(running).request_id)
+
+
+def test_an_error_ends_the_turn_even_if_the_status_file_is_gone(running: Drive) -> None:
+    running.feed(running.script.error("API Error: x", "server_error"))
+    running.turns.observe(Status(), running.now)
+    running.wait(60)
+    assert "connection" == error_of(running).kind
+
+
+def test_a_record_of_a_subagent_in_the_main_file_is_kept(running: Drive) -> None:
+    assert [] == running.feed(running.script.answer(text("x"), isSidechain=True))
+    assert ["x"] == kinds(running.turns.unprompted)
 
 
 # -- the order of things
@@ -642,6 +726,33 @@ def test_a_queued_prompt_begins_when_its_record_comes(drive: Drive) -> None:
 
 
 # -- turns that the CLI starts itself
+
+
+def test_a_prompt_behind_a_turn_that_ended_without_a_record_is_sent_again(drive: Drive) -> None:
+    drive.status("busy")
+    drive.feed(drive.script.auto_prompt())
+    drive.status("idle")
+    drive.submit()
+    assert State.BEHIND is state_of(drive)
+    assert [Command.PRESS_ENTER] == drive.wait(4)[:1]
+
+
+def test_a_refusal_of_a_prompt_behind_another_turn_is_told(drive: Drive) -> None:
+    drive.submit()
+    drive.feed(drive.script.auto_prompt(), drive.script.notice("Unknown command: /x"))
+    assert "rejected" == error_of(drive).kind
+
+
+def test_a_prompt_that_the_running_turn_takes_up_is_answered_by_it(drive: Drive) -> None:
+    script = drive.script
+    drive.submit("hello")
+    drive.status("busy")
+    drive.feed(script.auto_prompt(), script.attachment("queued_command", prompt="not ours"))
+    assert State.BEHIND is state_of(drive)
+    drive.feed(script.attachment("queued_command", prompt="hello"))
+    assert State.RUNNING is state_of(drive)
+    drive.feed(script.answer(text("both")), script.done())
+    assert ("completed", "both") == (drive.outcome.kind, drive.outcome.result.result)
 
 
 def test_a_turn_of_the_clis_own_between_ours_is_kept_aside(drive: Drive) -> None:
@@ -861,8 +972,7 @@ def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> No
     running.feed(script.answer(tool_use("t1"), stop="tool_use"))
     running.status("waiting", "permission prompt")
     assert "permission prompt" == running.turns.dialog
-    assert [Command.DISMISS] == running.wait(9)
-    running.turns.interrupt_sent()
+    assert [Command.DISMISS] == running.wait(2)
     running.feed(
         script.tool_result("t1", "The user doesn't want to proceed", is_error=True),
         script.interrupt_mark("[Request interrupted by user for tool use]"),
@@ -876,9 +986,9 @@ def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> No
     assert "permission prompt" in error.message
 
 
-def test_a_dialog_that_stays_in_spite_of_the_escape_ends_the_turn(running: Drive) -> None:
+def test_a_dialog_that_stays_in_spite_of_two_escapes_ends_the_turn(running: Drive) -> None:
     running.status("waiting", "permission prompt")
-    assert [Command.DISMISS] == running.wait(60)
+    assert 2 * [Command.DISMISS] == running.wait(60)
     error = error_of(running)
     assert ("dialog", False) == (error.kind, running.outcome.reusable)
 
@@ -886,7 +996,7 @@ def test_a_dialog_that_stays_in_spite_of_the_escape_ends_the_turn(running: Drive
 def test_a_second_dialog_is_dismissed_too(running: Drive) -> None:
     for asked in ("permission prompt", "input needed"):
         running.status("waiting", asked)
-        assert [Command.DISMISS] == running.wait(5)
+        assert [Command.DISMISS] == running.wait(2)
         running.status("busy")
         running.wait(0.5)
     running.feed(running.script.interrupt_mark())
@@ -898,21 +1008,20 @@ def test_a_dialog_behind_a_mid_turn_error_is_dismissed(running: Drive) -> None:
     running.feed(script.answer(tool_use("t1"), stop="tool_use"))
     running.feed(script.error("API Error: Connection lost", "server_error", stop="tool_use"))
     running.status("waiting", "permission prompt")
-    assert [Command.DISMISS] == running.wait(5)
+    assert [Command.DISMISS] == running.wait(2)
 
 
 def test_a_dismissed_dialog_that_leaves_no_record_fails_the_turn_too(running: Drive) -> None:
     running.status("waiting", None)
-    assert [Command.DISMISS] == running.wait(5)
-    running.turns.interrupt_sent()
+    assert [Command.DISMISS] == running.wait(2)
     running.status("idle")
-    running.wait(5)
+    running.wait(2)
     assert ("failed", "dialog") == (running.outcome.kind, error_of(running).kind)
 
 
 def test_a_turn_that_goes_on_after_its_dialog_was_closed_completes(running: Drive) -> None:
     running.status("waiting", "dialog open")
-    assert [Command.DISMISS] == running.wait(5)
+    assert [Command.DISMISS] == running.wait(2)
     running.status("busy")
     running.feed(running.script.answer(text("hi")), running.script.done())
     assert "completed" == running.outcome.kind
@@ -974,7 +1083,7 @@ def test_a_turn_cannot_begin_within_another(running: Drive, again: str) -> None:
 
 
 def test_after_an_interrupt_the_next_turn_is_a_new_one(running: Drive) -> None:
-    running.turns.interrupt_sent()
+    running.turns.interrupt_sent(running.now)
     running.status("idle")
     running.wait(5)
     running.submit("next")
@@ -1017,6 +1126,7 @@ SIGNS: dict[Signal, Callable[[Script], Raw]] = {
     Signal.TOOL_RESULT: lambda s: s.tool_result("t1"),
     Signal.CONTINUATION: lambda s: s.continuation(),
     Signal.COMPACTED: lambda s: s.system("compact_boundary"),
+    Signal.ABSORBED: lambda s: s.attachment("queued_command", prompt="hello"),
     Signal.INTERRUPTED: lambda s: s.interrupt_mark(),
     Signal.LOCAL_OUTPUT: lambda s: s.system("local_command", content="x"),
     Signal.HOOK_STOPPED: lambda s: s.notice("Operation stopped by hook: x"),
@@ -1127,7 +1237,7 @@ def test_whatever_happens_a_turn_ends_at_most_once_and_its_events_only_grow(
             case "wait":
                 drive.wait(argument)
             case "interrupt":
-                drive.turns.interrupt_sent()
+                drive.turns.interrupt_sent(drive.now)
             case _:
                 drive.turns.fail(ProcessError("killed"))
         assert seen == drive.turns.events[: len(seen)]

@@ -104,10 +104,16 @@ def _status(record: Record) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def cut_off() -> BackendError:
-    """Return the error for an answer that ended before its end, which the CLI did not notice."""
+def cut_off(request_id: object) -> BackendError:
+    """Return the error for an answer that ended before its end, which the CLI did not notice.
+
+    Args:
+        request_id: What its record says of the request.
+    """
     return BackendError(
-        "the answer was cut off before its end; what had arrived is in `partial`", kind="truncated"
+        "the answer was cut off before its end; what had arrived is in `partial`",
+        kind="truncated",
+        request_id=request_id if isinstance(request_id, str) else None,
     )
 
 
@@ -158,9 +164,10 @@ def altered(sent: str, record: Record) -> SessionError:
 
 def unanswered(asked: str) -> SessionError:
     """Return the error for a dialog that came up, with nobody to answer it."""
+    advice = "Allow the tool in the settings, or choose another permission_mode"
     return SessionError(
         f"the CLI opened a dialog ({asked}) that nobody here can answer; it was refused. "
-        "Allow the tool in the settings, or choose another permission_mode",
+        + (advice if asked == "permission prompt" else "Ask in a way that needs none"),
         kind="dialog",
     )
 

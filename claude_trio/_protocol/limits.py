@@ -24,6 +24,7 @@ _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
+_LATEST: Final = 1e11  # seconds since the epoch; what is later is no time
 #: What a text calls a limit, and what a record calls it.
 _NAMES: Final[Mapping[str, str]] = {
     "5-hour limit": "five_hour",
@@ -54,15 +55,21 @@ def limit_of(record: Record) -> Limit:
     written = _timestamp(record)
     limits = record.raw.get("quotaLimits")
     limits = limits if isinstance(limits, Mapping) else {}
-    resets_at, kind = limits.get("resetsAt"), limits.get("rateLimitType")
-    if not isinstance(resets_at, int | float) or isinstance(resets_at, bool):
-        resets_at = _reset_in(record.text, written) if written is not None else None
+    resets_at, kind = _moment(limits.get("resetsAt")), limits.get("rateLimitType")
+    if resets_at is None and written is not None:
+        resets_at = _reset_in(record.text, written)
     if not isinstance(kind, str):
         kind = next((code for name, code in _NAMES.items() if name in record.text), None)
     if resets_at is None:
         return Limit(type=kind)
     after = None if written is None else max(0.0, resets_at - written.timestamp())
-    return Limit(float(resets_at), kind, after)
+    return Limit(resets_at, kind, after)
+
+
+def _moment(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value < _LATEST else None
 
 
 def _timestamp(record: Record) -> datetime.datetime | None:

@@ -28,7 +28,7 @@ class Outcome:
         result: What the turn said and used.
         error: What the caller is to meet, where the turn failed.
         reusable: Whether the conversation can take another prompt as it is.
-        restored: Whether the prompt is out of the conversation and back in the input box.
+        restored: Whether the prompt is out of the conversation, and may be back in the input box.
     """
 
     kind: str
@@ -51,7 +51,7 @@ def make_result(
     """
     answers: dict[str | None, list[AssistantMessage]] = {}
     for event in events:
-        if isinstance(event, AssistantMessage) and _is_answer(event):
+        if isinstance(event, AssistantMessage) and is_answer(event):
             answers.setdefault(event.message_id, []).append(event)
     usage = Usage()
     for records in answers.values():
@@ -70,6 +70,6 @@ def make_result(
     )
 
 
-def _is_answer(event: AssistantMessage) -> bool:
+def is_answer(event: AssistantMessage) -> bool:
     """Whether the model of the conversation itself said it: no error, and no subagent."""
     return event.error is None and event.parent_tool_use_id is None

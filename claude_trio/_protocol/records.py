@@ -85,6 +85,15 @@ class Record:
         )
 
     @property
+    def absorbed_prompt(self) -> str | None:
+        """The text of a prompt that was sent while a turn ran, and that this turn has taken up."""
+        attachment = self.raw.get("attachment")
+        if not isinstance(attachment, dict) or attachment.get("type") != "queued_command":
+            return None
+        prompt = attachment.get("prompt")
+        return prompt if isinstance(prompt, str) else None
+
+    @property
     def is_command(self) -> bool:
         """Whether it is a command that was given to the CLI, which it writes in tags of its own."""
         return self.type == "user" and not self.is_meta and self.text.startswith(_COMMANDS)

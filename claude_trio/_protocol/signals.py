@@ -24,6 +24,7 @@ class Signal(enum.Enum):
     TOOL_RESULT = "a tool returned"
     CONTINUATION = "the CLI speaks to the model"
     COMPACTED = "the conversation was compacted"
+    ABSORBED = "the running turn took a prompt"
     INTERRUPTED = "the interrupt mark"
     LOCAL_OUTPUT = "a command of the CLI printed"
     HOOK_STOPPED = "a hook stopped the turn"
@@ -36,7 +37,7 @@ class Signal(enum.Enum):
     STILL_ASKING = "a dialog is open that was dismissed"
     FAILED = "at rest behind an error"
     AT_REST = "at rest, with nothing new"
-    UNMOVED = "at rest since before the turn"
+    UNMOVED = "at rest, and never anything else in this turn"
 
 
 _SYSTEM: Final[Mapping[str, Signal]] = {
@@ -63,6 +64,8 @@ def signal_of(record: Record) -> Signal:
                 return Signal.HOOK_STOPPED
             if text.startswith("Unknown command") or record.raw.get("preventContinuation") is True:
                 return Signal.REJECTED
+        case "attachment", _ if record.absorbed_prompt is not None:
+            return Signal.ABSORBED
         case "queue-operation", _ if record.raw.get("operation") == "enqueue":
             return Signal.ENQUEUED
     return Signal.NOTE
@@ -78,7 +81,7 @@ def _user_signal(record: Record) -> Signal:
         return Signal.INTERRUPTED
     if record.prompt_source == "system":
         return Signal.AUTO_PROMPT
-    if text.startswith("<local-command-stdout>"):
+    if text.startswith(("<local-command-stdout>", "<local-command-stderr>")):
         return Signal.LOCAL_OUTPUT
     if record.raw.get("isCompactSummary") is True:
         return Signal.COMPACTED

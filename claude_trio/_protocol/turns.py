@@ -13,15 +13,16 @@ that the CLI asks for by itself, and in the end ``system/turn_duration``: the on
 turn for certain. Four kinds of turn lack it:
 
 * an interrupted one with output ends with the interrupt mark;
-* an interrupted one without output leaves no record at all: only the status file, back at rest,
-  tells, and the prompt stands in the input box again;
+* one that is interrupted while the CLI waits for the first output of a request leaves no mark: only
+  the status file, back at rest, tells, and the prompt may stand in the input box again;
 * a failed one, on newer versions, ends with an error record. An error record can also stand in the
   middle (a stream that broke behind a tool call), so it ends the turn only if no tool is open, the
   CLI is at rest and nothing follows;
 * a prompt that was refused has one notice instead, and a command of the CLI the text it printed.
 
 The CLI also starts turns by itself, when a background task has ended, say. Such a turn is never
-taken for the answer to a prompt: a prompt's turn begins with the prompt's own record.
+taken for the answer to a prompt: a prompt's turn begins with the prompt's own record, and is over
+when another turn begins.
 
 The theory
 ----------
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -48,15 +50,19 @@ from ..events import AssistantMessage, Event, SystemMessage
 from . import failures
 from .keys import normalized
 from .normalize import normalize
-from .outcome import Outcome, make_result
+from .outcome import Outcome, is_answer, make_result
 from .records import Record
 from .signals import Signal, signal_of
 from .status import Status
 
 _ERROR_SETTLE: Final = 1.0  # seconds without a record until an error record is believed to be last
 _SETTLE: Final = 1.5  # seconds at rest without a record until a turn is believed to be over
+_TOOL_SETTLE: Final = 4.0  # the same, while a tool's result has to come: an interrupt writes one
 _LOAD_SETTLE: Final = 10.0  # seconds at rest until a resumed CLI is believed not to answer
-_DIALOG_SETTLE: Final = 0.5  # a permission hook makes the status flash ``waiting`` for 0.4 s
+# A permission hook makes the status flash ``waiting`` for 0.4 s. And newer versions say so up to that
+# long before they draw the dialog, which then hears nothing for 0.2 s.
+_DIALOG_SETTLE: Final = 0.8
+_DIALOG_AGAIN: Final = 3.0  # seconds until an Esc that a dialog has not heard is repeated, once
 _DIALOG_GRACE: Final = 10.0  # seconds until a dialog that was dismissed is believed to stay
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
@@ -78,6 +84,7 @@ class Step(enum.Enum):
 
     EMIT = "deliver as an event of the turn"
     ACCEPT = "the turn begins; deliver what was held"
+    JOIN = "if it is our prompt, the running turn goes on as ours"
     HOLD = "keep until the prompt shows up"
     ASIDE = "belongs to no turn of ours"
     ACKNOWLEDGE = "the prompt was taken; no more Enter"
@@ -92,6 +99,7 @@ class Step(enum.Enum):
     LOCAL = "over: it was a command"
     FAIL = "over: failed by its last record"
     SETTLE = "over: interrupted without a mark, or left without an end"
+    OVERTAKE = "over as it stands; a turn that is not ours begins"
     DIALOG_FAIL = "over: nobody can answer the dialog"
     NOT_ACCEPTED = "over: the prompt had no effect"
     NOT_LOADED = "over: the CLI did not take it up"
@@ -114,6 +122,7 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
     },
     State.SUBMITTED: {
         _G.PROMPT: _S.ACCEPT,
+        _G.ABSORBED: _S.JOIN,
         _G.ENQUEUED: _S.ACKNOWLEDGE,
         _G.AUTO_PROMPT: _S.BEGIN_OTHER,
         _G.REJECTED: _S.REJECT,
@@ -123,7 +132,9 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
     },
     State.BEHIND: {
         _G.PROMPT: _S.ACCEPT,
+        _G.ABSORBED: _S.JOIN,
         _G.ENQUEUED: _S.ACKNOWLEDGE,
+        _G.REJECTED: _S.REJECT,
         _G.END: _S.END_OTHER,
         _G.INTERRUPTED: _S.END_OTHER,
         _G.ASKING: _S.DIALOG_FAIL,
@@ -135,6 +146,8 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.REJECTED: _S.REJECT,
         _G.HOOK_STOPPED: _S.HOOK_STOP,
         _G.LOCAL_OUTPUT: _S.LOCAL,
+        _G.AUTO_PROMPT: _S.OVERTAKE,
+        _G.PROMPT: _S.OVERTAKE,
         _G.ASKING: _S.REFUSE,
         _G.STILL_ASKING: _S.DIALOG_FAIL,
         _G.FAILED: _S.FAIL,
@@ -171,13 +184,18 @@ class _Turn:
     enters: int = 1
     acknowledged: bool = False
     interrupt_sent: bool = False
-    #: What the last dialog asked for that was dismissed, and when.
+    #: When Esc was pressed last.
+    escaped_at: float = -math.inf
+    #: How often, at the dialog that is open.
+    escapes: int = 0
+    #: What the dialog asked for that was refused.
     refused: str | None = None
-    refused_at: float = 0.0
     status_moved: bool = False
     duration_ms: int | None = None
     error: Record | None = None
     open_tools: set[str] = attrs.field(factory=set)
+    #: Every tool call of the turn, those of its subagents included.
+    calls: set[str] = attrs.field(factory=set)
     held: list[Record] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     taken: int = 0
@@ -253,16 +271,30 @@ class TurnManager:
         self._turn.enters += 1
         self._turn.entered_at = now
 
-    def interrupt_sent(self) -> None:
+    @property
+    def can_interrupt(self) -> bool:
+        """Whether Esc would end the turn: the CLI runs it, and Esc has not been sent for that yet.
+
+        Before and after, Esc is just a key; two of them open a dialog.
+        """
+        asking = self.dialog is not None and self._status_at > self._turn.escaped_at
+        at_work = self._status.state == "busy" or asking
+        return self.state is State.RUNNING and at_work and not self._turn.interrupt_sent
+
+    def interrupt_sent(self, now: float) -> None:
         """Say that one Esc has been sent to end the turn."""
         self._turn.interrupt_sent = True
+        self._turn.escaped_at, self._turn.escapes = now, 1
+        self._turn.refused = None  # if that did not end the turn, this does
 
     def feed(self, record: Record, now: float) -> list[Event]:
         """Take the next record of the transcript; return the events it adds to the turn."""
-        if not record.is_sidechain:
-            self._last_record_at = now
-            signal = signal_of(record)
-            self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
+        if record.is_sidechain:  # a subagent's, which an early version wrote here
+            self._put_aside(record)
+            return []
+        self._last_record_at = now
+        signal = signal_of(record)
+        self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
         return self.take()
 
     def feed_subagent(self, record: Record, tool_use_id: str, now: float) -> list[Event]:
@@ -275,9 +307,11 @@ class TurnManager:
             tool_use_id: The tool call that started the subagent.
             now: Seconds, by the clock that every other call uses.
         """
-        self._last_record_at = now
+        ours = self.state is State.RUNNING and tool_use_id in self._turn.calls
+        if ours:
+            self._last_record_at = now
+            self._turn.calls |= _calls(record)
         if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
-            ours = self.state is State.RUNNING
             (self._turn.events if ours else self.unprompted).append(event)
         return self.take()
 
@@ -318,7 +352,7 @@ class TurnManager:
 
     # -- steps ----------------------------------------------------------------------------------
 
-    def _do(  # noqa: C901 - one case a step
+    def _do(  # noqa: C901, PLR0912 - one case a step
         self, step: Step, signal: Signal, record: Record | None, now: float
     ) -> Command | None:
         """Carry out one step of the table; a step for silence has no record."""
@@ -341,6 +375,16 @@ class TurnManager:
                 self.state = State.SUBMITTED if self.state is State.BEHIND else State.IDLE
             case Step.ACCEPT if record is not None:
                 self._accept(record, now)
+            case Step.JOIN if record is not None:
+                if normalized(record.absorbed_prompt or "") == self._turn.prompt:
+                    self.state, self._turn.acknowledged = State.RUNNING, True
+            case Step.OVERTAKE:
+                self._conclude(Step.FAIL if self._turn.error is not None else Step.SETTLE, None)
+                # What stands in the box cannot be looked after while the other turn runs.
+                if self.outcome is not None and self.outcome.restored:
+                    self.outcome = attrs.evolve(self.outcome, restored=False, reusable=False)
+                self._put_aside(record)
+                self.state = State.AUTONOMOUS
             case Step.EMIT if record is not None:
                 self._emit(record, signal)
                 self._release(record, now)
@@ -355,8 +399,12 @@ class TurnManager:
             self.unprompted.append(event)
 
     def _refuse(self, now: float) -> Command:
-        asked = self.dialog or "dialog"
-        self._turn.refused, self._turn.refused_at = asked, now
+        again = self._status_at <= self._turn.escaped_at
+        self._turn.escapes = self._turn.escapes + 1 if again else 1
+        self._turn.escaped_at = now
+        if again or self._turn.interrupt_sent:
+            return Command.DISMISS
+        asked = self._turn.refused = self.dialog or "dialog"
         session_id = self._status.session_id
         data = {"type": "dialog", "waitingFor": asked, "answer": "refused"}
         self._turn.events.append(SystemMessage(subtype="dialog", data=data, session_id=session_id))
@@ -393,11 +441,8 @@ class TurnManager:
         match signal:
             case Signal.ANSWER | Signal.FILLER:
                 self._turn.error = None
-                self._turn.open_tools |= {
-                    str(block.get("id"))
-                    for block in record.blocks
-                    if block.get("type") == "tool_use"
-                }
+                self._turn.open_tools |= _calls(record)
+                self._turn.calls |= _calls(record)
             case Signal.TOOL_RESULT:
                 self._turn.error = None
                 self._turn.open_tools -= {str(block.get("tool_use_id")) for block in record.blocks}
@@ -419,10 +464,15 @@ class TurnManager:
         quiet = now - max(self._last_record_at, self._status_at)
         if self.state is State.RUNNING and self._final_error() is not None:
             resting = at_rest or self.dialog is not None  # a usage limit opens a panel behind it
+            if self._status.state is None:  # the file is gone
+                return Signal.FAILED if quiet > _LOAD_SETTLE else None
             return Signal.FAILED if resting and quiet > _ERROR_SETTLE else None
         if self.dialog is not None:
-            if turn.refused is not None and self._status_at <= turn.refused_at:
-                return Signal.STILL_ASKING if now - turn.refused_at > _DIALOG_GRACE else None
+            if self._status_at <= turn.escaped_at:
+                deaf = now - turn.escaped_at
+                if turn.escapes < 2:
+                    return Signal.ASKING if deaf > _DIALOG_AGAIN else None
+                return Signal.STILL_ASKING if deaf > _DIALOG_GRACE else None
             return Signal.ASKING if now - self._status_at > _DIALOG_SETTLE else None
         if self.state is State.SUBMITTED:
             quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
@@ -430,10 +480,11 @@ class TurnManager:
             if untaken and turn.enters < _MOST_ENTERS:
                 return Signal.UNTAKEN if quiet > _ENTER_AGAIN else None
             return Signal.IGNORED if at_rest and quiet > 2 * _ENTER_AGAIN else None
-        if at_rest and not turn.status_moved:
+        if self.state is State.RUNNING and at_rest and not turn.status_moved:
             # It should have begun to work by now, which the status file would have told.
             return Signal.UNMOVED if now - self._status_at > _LOAD_SETTLE else None
-        return Signal.AT_REST if at_rest and quiet > _SETTLE else None
+        settle = _TOOL_SETTLE if turn.open_tools else _SETTLE
+        return Signal.AT_REST if at_rest and quiet > settle else None
 
     def _final_error(self) -> Record | None:
         """Return the error record that ends the turn if nothing follows; None for one in the middle."""
@@ -454,17 +505,18 @@ class TurnManager:
                 error = failures.failure(turn.error, cut=self._is_cut())
                 self._end("failed", error=error, reusable=not isinstance(error, AuthError))
             case Step.COMPLETE if self._is_cut():
-                self._end("failed", error=failures.cut_off())
+                raw = said.raw if (said := self._last_answer()) is not None else {}
+                self._end("failed", error=failures.cut_off(raw.get("requestId")))
             case Step.COMPLETE:
                 self._end("completed")
             case Step.INTERRUPT | Step.SETTLE if turn.refused is not None:
-                restored = step is Step.SETTLE and not self._has_spoken()
-                self._end("failed", error=failures.unanswered(turn.refused), restored=restored)
+                error = failures.unanswered(turn.refused)
+                self._end("failed", error=error, restored=step is Step.SETTLE)
             case Step.INTERRUPT:
                 self._end("interrupted")
             case Step.SETTLE if turn.interrupt_sent:
-                # Without output no mark is written either, and the prompt is back in the box.
-                self._end("interrupted", restored=not self._has_spoken())
+                # Without a mark the prompt is out of the conversation, and may be back in the box.
+                self._end("interrupted", restored=True)
             case Step.REJECT if record is not None:
                 # The refused text may stand in the box again, with no way to tell.
                 self._end("rejected", error=failures.rejected(record), reusable=False)
@@ -482,23 +534,22 @@ class TurnManager:
             case _:
                 self._end("failed", error=failures.no_end(), reusable=False)
 
-    def _has_spoken(self) -> bool:
-        return any(isinstance(event, AssistantMessage) for event in self._turn.events)
-
     def _is_cut(self) -> bool:
         """Whether the model's last words have no end, which the API itself never leaves out.
 
         2.1.197 takes a body that ends without ``message_stop`` for a whole one.
         """
-        said = (
-            event
-            for event in reversed(self._turn.events)
-            if isinstance(event, AssistantMessage) and event.error is None
-        )
-        last = next(said, None)
+        last = self._last_answer()
         if last is None or last.stop_reason is not None or last.model == "<synthetic>":
             return False
         return bool(last.text)
+
+    def _last_answer(self) -> AssistantMessage | None:
+        """Return what the model of the conversation itself said last in this turn."""
+        for event in reversed(self._turn.events):
+            if isinstance(event, AssistantMessage) and is_answer(event):
+                return event
+        return None
 
     def _end(
         self,
@@ -523,6 +574,11 @@ class TurnManager:
             error.session_id = error.session_id or result.session_id
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
+
+
+def _calls(record: Record) -> set[str]:
+    """Return the ids of the tool calls in a record."""
+    return {str(block.get("id")) for block in record.blocks if block.get("type") == "tool_use"}
 
 
 def _runs(record: Record, prompt: str) -> bool:

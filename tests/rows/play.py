@@ -59,6 +59,7 @@ class Seen:
         messages: Its number of API messages.
         error: The class of the error, and its kind; empty where there is none.
         status: The error's HTTP status.
+        request: Whether the error names the request that failed.
         limit: The error's type of limit, and whether it says when that is lifted.
         next: ``same`` if the next turn ran in the same process, ``other`` if in a new one; empty if
             there was none.
@@ -75,6 +76,7 @@ class Seen:
     messages: int = 1
     error: str = ""
     status: int | None = None
+    request: bool = False
     limit: tuple[str | None, bool] | None = None
     next: str = "same"
     asked: str = NEXT
@@ -111,7 +113,10 @@ class Stage:
         await self.until(lambda: wanted in [shape(event) for event in self.events])
 
     async def until_status(self, *states: str) -> None:
-        await self.until(lambda: self.session._files.status.state in states)
+        def sessions() -> list[Session]:
+            return self.backend._sessions if self.backend is not None else []
+
+        await self.until(lambda: any(s._files.status.state in states for s in sessions()))
 
     async def interrupt(self) -> None:
         assert self.turn is not None
@@ -289,6 +294,7 @@ def summary(
         messages=result.num_turns,
         error=f"{type(error).__name__} {error.kind}" if error is not None else "",
         status=error.status if error is not None else None,
+        request=error is not None and error.request_id is not None,
         limit=limit,
         next=next_,
         asked=asked,
@@ -336,6 +342,7 @@ async def _first_turn(row: Row, stage: Stage, history: list[dict[str, Any]]) -> 
             nursery.cancel_scope.cancel()
     if error is not None:
         assert error.partial == tuple(stage.events), (error.partial, stage.events)
+        assert error.session_id == stage.events[0].session_id
         assert error.result is turn.result
 
 

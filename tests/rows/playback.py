@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,29 +40,58 @@ def play_back(entries: Iterable[dict[str, Any]], cut: Cut) -> Played:
 
     Args:
         entries: The recording.
-        cut: Cuts the bytes of a record into pieces, in which they are read.
+        cut: Cuts bytes into pieces, in which they are read.
     """
     turns, played = TurnManager(), Played()
-    buffers: dict[str, LineBuffer] = {}
-    now = 0.0
-    for entry in entries:
+    buffer, now = LineBuffer(), 0.0
+    for entry, piece in _in_pieces(entries, cut):
         now = _wait(turns, played, now, entry["at"])
-        arguments = entry.get("with", [])
         tell = getattr(turns, entry["do"])
-        match arguments:
-            case [{"record": raw}, *rest]:
-                buffer = buffers.setdefault(entry["do"], LineBuffer())
-                for piece in cut(json.dumps(raw, ensure_ascii=False).encode() + b"\n"):
-                    for line in buffer.feed(piece):
-                        tell(parse_record(line), *rest, now)
+        match entry.get("with", []):
+            case [{"record": _}, *rest]:
+                for line in buffer.feed(piece):
+                    tell(parse_record(line), *rest, now)
             case [{"status": status}]:
                 tell(Status(**status), now)
-            case _:
-                tell(*arguments, *([] if entry["do"] == "interrupt_sent" else [now]))
+            case arguments:
+                tell(*arguments, now)
         _note(turns, played)
     _wait(turns, played, now, now + _AFTER)
     played.unprompted += turns.unprompted
     return played
+
+
+def _in_pieces(
+    entries: Iterable[dict[str, Any]], cut: Cut
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield the entries with their bytes; a record's may come with those of the record before it.
+
+    Records of one file that were read one behind the other are one stream of bytes, which is cut
+    anywhere. A piece is read when its last byte is there, but never behind what came after it.
+    """
+    waiting: list[dict[str, Any]] = []
+    for entry in (*entries, {"do": "the end"}):
+        if waiting and (entry["do"], entry.get("with", [])[1:]) != (
+            waiting[0]["do"],
+            waiting[0]["with"][1:],
+        ):
+            yield from _cut_stream(waiting, cut)
+            waiting = []
+        if entry["do"] in {"feed", "feed_subagent"}:
+            waiting.append(entry)
+        elif entry["do"] != "the end":
+            yield entry, b""
+
+
+def _cut_stream(entries: list[dict[str, Any]], cut: Cut) -> Iterator[tuple[dict[str, Any], bytes]]:
+    lines = [
+        json.dumps(e["with"][0]["record"], ensure_ascii=False).encode() + b"\n" for e in entries
+    ]
+    ends = list(itertools.accumulate(len(line) for line in lines))
+    position = 0
+    for piece in cut(b"".join(lines)):
+        position += len(piece)
+        yield entries[bisect.bisect_left(ends, position)], piece
 
 
 def _wait(turns: TurnManager, played: Played, now: float, until: float) -> float:

@@ -27,7 +27,7 @@ from rows.play import is_old, play, version_of
 from rows.table import ROWS
 
 FOLDER: Final = Path(__file__).with_name("recordings")
-#: What a manager is told; all but the last end with the time.
+#: What a manager is told; everything ends with the time.
 TOLD: Final = ("submit", "resume", "entered", "feed", "feed_subagent", "observe", "interrupt_sent")
 _LONGEST: Final = 2000  # characters that are kept of a text
 _DROPPED: Final = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos", "toolUseResult"}
@@ -94,6 +94,7 @@ def trim(raw: Mapping[str, Any], world: World) -> dict[str, Any]:
 def _short(value: Any, world: World) -> Any:
     if isinstance(value, str):
         text = value.replace(str(world.root), "/world")
+        text = text.replace(str(world.root).replace("/", "-").replace("_", "-"), "-world")
         return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
     if isinstance(value, dict):
         return {key: _short(item, world) for key, item in value.items()}

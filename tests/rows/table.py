@@ -96,7 +96,8 @@ def failed(error: str, **more: Any) -> Seen:
         "error": error,
         "asked": f"hello\n|{NEXT}",
     }
-    return Seen(**(how | more))
+    # Whatever the API itself refused has a name there.
+    return Seen(**(how | {"request": "status" in more} | more))
 
 
 #: On 2.1.197 an error is followed by the record that ends a turn.
@@ -131,6 +132,11 @@ async def interrupt_a_tool(stage: Stage) -> None:
     await stage.interrupt()
 
 
+async def interrupt_at_a_dialog(stage: Stage) -> None:
+    await stage.until_status("waiting")
+    await stage.interrupt()
+
+
 async def interrupt_a_retry(stage: Stage) -> None:
     await stage.api.wait_for_requests(2)
     await stage.interrupt()
@@ -142,14 +148,24 @@ async def queue_another(stage: Stage) -> None:
     stage.gate.set()
 
 
-async def queue(stage: Stage) -> None:
+async def queue_two(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    await queue(stage)
+    await queue(stage, 2)
+    stage.gate.set()
+
+
+async def queue(stage: Stage, number: int = 1) -> None:
+    """Send a prompt to the busy CLI, as somebody else at its terminal would."""
     process = stage.session._process
     assert process is not None
     await process.write(b"\x1b[200~from elsewhere\x1b[201~")
     await trio.sleep(0.2)  # between two keys of somebody else
     await process.write(b"\r")
     transcript = stage.session._files.transcript
-    await stage.until(lambda: transcript.exists() and b'"enqueue"' in transcript.read_bytes())
+    await stage.until(
+        lambda: transcript.exists() and number <= transcript.read_bytes().count(b'"enqueue"')
+    )
 
 
 async def queue_another_while_a_tool_runs(stage: Stage) -> None:
@@ -305,6 +321,22 @@ ROWS: Final = (
         ),
     ),
     Row(
+        name="2-edit",
+        files={"note.txt": "one"},
+        script=says(
+            (tool_use("Read", {"file_path": "note.txt"}),),
+            (
+                tool_use(
+                    "Edit", {"file_path": "note.txt", "old_string": "one", "new_string": "two"}
+                ),
+            ),
+            "done",
+        ),
+        seen=Seen(
+            events="prompt tool_use result tool_use result text end", text="done", messages=3
+        ),
+    ),
+    Row(
         name="2-model-fallback",
         script=says(*[HttpError(529)] * 3, "from the other"),
         flags=("--model", "claude-opus-4-8", "--fallback-model", "claude-sonnet-4-5"),
@@ -348,6 +380,19 @@ ROWS: Final = (
         old={"events": "prompt text text end"},
     ),
     Row(
+        name="3-context-window-exceeded-always",
+        script=always(Reply("more", stop_reason="model_context_window_exceeded")),
+        seen=failed(
+            "BackendError max_output_tokens",
+            events="prompt text cli text cli text cli text error",
+            text="more",
+            stop="model_context_window_exceeded",
+            messages=4,
+            asked=NEXT,
+        ),
+        old={"events": "prompt text text text text error end"},
+    ),
+    Row(
         name="3-refusal-once",
         script=says(Reply("I will not", stop_reason="refusal"), "but this"),
         seen=Seen(events="prompt text informational cli text end", text="but this", messages=2),
@@ -358,6 +403,7 @@ ROWS: Final = (
             "stop": "refusal",
             "messages": 1,
             "error": "BackendError refusal",
+            "request": True,
         },
     ),
     Row(
@@ -365,6 +411,7 @@ ROWS: Final = (
         script=always(Reply("I will not", stop_reason="refusal")),
         seen=failed(
             "BackendError refusal",
+            request=True,
             events="prompt text informational cli text model_refusal_no_fallback error",
             text="I will not",
             stop="refusal",
@@ -391,13 +438,21 @@ ROWS: Final = (
     Row(
         name="3-no-stop-reason",
         script=says(Reply("new", stop_reason=None)),
-        seen=failed("BackendError truncated", events=COMPLETED, text="new", messages=1, asked=NEXT),
+        seen=failed(
+            "BackendError truncated",
+            events=COMPLETED,
+            text="new",
+            messages=1,
+            asked=NEXT,
+            request=True,
+        ),
     ),
     Row(
         name="3-refusal-of-nothing",
         script=always(Reply(stop_reason="refusal")),
         seen=failed(
             "BackendError refusal",
+            request=True,
             events="prompt informational cli model_refusal_no_fallback error",
         ),
         old={"events": "prompt model_refusal_no_fallback error end"},
@@ -644,7 +699,7 @@ ROWS: Final = (
             messages=1,
             asked=NEXT,
         ),
-        old={"events": "prompt text error end", "stop": None},
+        old={"events": "prompt text error end", "stop": None, "request": True},
     ),
     Row(
         name="5-body-ends-early",
@@ -657,13 +712,39 @@ ROWS: Final = (
             messages=1,
             asked=NEXT,
         ),
-        old={"events": "prompt text end", "stop": None},
+        old={"events": "prompt text end", "stop": None, "request": True},
     ),
     Row(
         name="5-cut-before-a-block",
         script=says(Reply("lost", fault=Cut(0, delay=0.5)), "whole"),
         env={"CLAUDE_CODE_MAX_RETRIES": "2"},
         seen=Seen(events=COMPLETED, text="whole"),
+    ),
+    Row(
+        name="5-error-event-before-a-block",
+        script=says(Reply("lost", fault=ErrorEvent(after=0)), "whole"),
+        env={"CLAUDE_CODE_MAX_RETRIES": "2"},
+        seen=Seen(events=COMPLETED, text="whole"),
+    ),
+    Row(
+        name="5-reset-before-a-block",
+        script=says(Reply("lost", fault=Cut(0, how="reset", delay=0.5)), "whole"),
+        env={"CLAUDE_CODE_MAX_RETRIES": "2"},
+        seen=Seen(events=COMPLETED, text="whole"),
+    ),
+    Row(
+        name="5-retry-after-too-long",
+        script=always(HttpError(429, headers={"retry-after": "120"})),
+        env={"CLAUDE_CODE_MAX_RETRIES": "5"},
+        old=OLD_ERROR,
+        seen=failed("RateLimitError rate_limit", status=429, limit=(None, False)),
+    ),
+    Row(
+        name="5-should-not-retry",
+        script=always(HttpError(500, headers={"x-should-retry": "false"})),
+        env={"CLAUDE_CODE_MAX_RETRIES": "5"},
+        old=OLD_ERROR,
+        seen=failed("BackendError server", status=500),
     ),
     Row(
         name="5-cut-in-thinking",
@@ -786,7 +867,63 @@ ROWS: Final = (
             stop="tool_use",
         ),
     ),
+    Row(
+        name="6-in-the-retry-of-thinking-alone",
+        script=held((thinking("hm"),)),
+        act=interrupt_when_held,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt thinking cli",
+            text="",
+            asked=NEXT,
+        ),
+    ),
+    Row(
+        name="6-in-a-continuation",
+        script=held(Reply("one", stop_reason="max_tokens")),
+        act=interrupt_when_held,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt text cli interrupt",
+            text="one",
+            stop="max_tokens",
+            asked=f"{INTERRUPTED}]\n|{NEXT}",
+        ),
+        old={"events": "prompt text interrupt"},
+    ),
+    Row(
+        name="6-at-a-dialog",
+        script=says((bash("touch it"),)),
+        options={"dangerously_skip_permissions": False, "permission_mode": "default"},
+        act=interrupt_at_a_dialog,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt tool_use failure interrupt",
+            text="",
+            stop="tool_use",
+            asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
+        ),
+    ),
     # -- §7: dialogs
+    Row(
+        name="7-a-hook-denies",
+        script=says((bash("touch it"),), "not so"),
+        options={"dangerously_skip_permissions": False, "permission_mode": "default"},
+        settings=hook_saying(
+            "PermissionRequest",
+            {
+                "hookSpecificOutput": {
+                    "hookEventName": "PermissionRequest",
+                    "decision": {"behavior": "deny", "message": "no"},
+                }
+            },
+        ),
+        seen=Seen(
+            events=f"prompt tool_use failure text end{OR}prompt tool_use dialog failure text end",
+            text="not so",
+            messages=2,
+        ),
+    ),
     Row(
         name="7-permission",
         script=says((bash("touch it"),)),
@@ -858,6 +995,13 @@ ROWS: Final = (
         act=queue_another_while_a_tool_runs,
         seen=Seen(events="prompt tool_use result text end", text="first", messages=2),
     ),
+    Row(
+        name="8-several-queued",
+        script=released("both"),
+        act=queue_two,
+        wait=wait_for_an_own_turn,
+        seen=Seen(events=COMPLETED, text="first", unprompted="prompt prompt text end"),
+    ),
     # -- §9: commands, compaction, hooks
     Row(
         name="9-unknown-command",
@@ -914,6 +1058,18 @@ ROWS: Final = (
         command=True,
         script=says("a heron"),
         seen=Seen(events="prompt cli text end", text="a heron"),
+    ),
+    Row(
+        name="9-looks-like-a-heading",
+        prompt="# of cats",
+        script=says("two"),
+        seen=Seen(events=COMPLETED, text="two"),
+    ),
+    Row(
+        name="9-looks-like-a-path",
+        prompt="/usr/bin/x is a file",
+        script=says("so it is"),
+        seen=Seen(events=f"{COMPLETED}{OR}text end", text="so it is"),
     ),
     Row(
         name="9-clear",

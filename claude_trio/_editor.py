@@ -32,7 +32,8 @@ _HANDSHAKE: Final = (
 )
 _LOOK: Final = 0.003  # seconds between two looks whether it has
 _TRANSFER: Final = 10.0  # seconds until ``cp`` must have taken everything
-_SETTLE: Final = 0.03  # seconds from then until the text stands in the box
+_PAINTED: Final = 0.5  # seconds until the box must have been painted anew
+_SETTLE: Final = 0.05  # seconds from the first paint of it until it takes an Enter
 # The CLI cuts the variable at blanks, and gives it to no shell.
 _SAFE: Final = re.compile(r"[\w./+-]+")
 
@@ -71,13 +72,23 @@ class Editor:
                 with trio.move_on_after(_TRANSFER):
                     async with stream:
                         await stream.send_all(keys.edited(text))
-                    await trio.sleep(_SETTLE)
+                    await self._until_painted(process)
                     return True
         except trio.BrokenResourceError:  # ``cp`` was ended
             await trio.lowlevel.checkpoint()
         finally:
             self._pipe.unlink()
         return False
+
+    async def _until_painted(self, process: PtyClaudeProcess) -> None:
+        """Wait until the text stands in the box: when ``cp`` has ended, the CLI paints it."""
+        taken = trio.current_time()
+        with trio.move_on_after(_PAINTED):
+            await trio.sleep(_LOOK)
+            while process.last_output_at <= taken:  # noqa: ASYNC110 - a terminal
+                await trio.sleep(_LOOK)
+        # 2.1.197 may swallow an Enter close upon it, and then writes blanks for tabs.
+        await trio.sleep(_SETTLE)
 
     async def _open(self, process: PtyClaudeProcess) -> trio.lowlevel.FdStream:
         """Wait until somebody reads the pipe; return its other end."""
@@ -103,14 +114,18 @@ def open_editor(environment: Mapping[str, str]) -> Generator[Editor | None, None
         The editor; None if the environment names one, or there is nothing to make one of.
     """
     program = shutil.which("cp", path=environment.get("PATH", os.defpath))
-    with contextlib.ExitStack() as stack:
-        editor = None
+    editor, place = None, None
+    try:
         if program is not None and not {"EDITOR", "VISUAL"} & environment.keys():
             with contextlib.suppress(OSError):  # no room for temporary files: there is another way
                 # Of mode 0700, so that nobody else gets at the pipe.
-                made = stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-trio-"))
-                pipe = Path(made, "prompt")
+                place = Path(tempfile.mkdtemp(prefix="claude-trio-"))
+                pipe = place / "prompt"
                 if _SAFE.fullmatch(program) and _SAFE.fullmatch(str(pipe)):
                     command = f"{program} {pipe}"
                     editor = Editor({"EDITOR": command, "VISUAL": command}, pipe)
         yield editor
+    finally:
+        if place is not None:
+            with contextlib.suppress(OSError):  # it is empty, unless somebody else uses it
+                place.rmdir()  # which needs no descriptor, as looking through it would

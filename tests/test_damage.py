@@ -115,7 +115,7 @@ async def test_a_transcript_that_cannot_be_read_ends_its_conversation_alone(
         broken.session.transcript.unlink()
         broken.session.transcript.mkdir()
         (broken.session.transcript / "so that it has a size").touch()
-        with pytest.raises(SessionError, match="cannot read what the CLI records") as caught:
+        with pytest.raises(SessionError, match="cannot read what the CLI writes") as caught:
             await text_of(broken)
         assert "unreadable" == caught.value.kind
         for gate in gates:

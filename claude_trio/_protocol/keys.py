@@ -6,7 +6,7 @@ there? `way_of` answers it, with the cheapest way that certainly does:
 
 * one **paste**, for a short text without surprises;
 * the **editor**: the CLI is made to fetch the text from a pipe, as if from an editor of the user's
-  (`_editor`). Nothing in it can press a key, and it may be long, or hold tabs. It takes some 40 ms
+  (`_editor`). Nothing in it can press a key, and it may be long, or hold tabs. It takes some 50 ms
   more than a paste, and 0.3 s more the first time of a process;
 * the **transcript**: a new process on a written history, in which nothing is interpreted. It takes
   about a second more, and it costs the process and the model's cache, so it is for what the box

@@ -27,9 +27,7 @@ import trio
 from ._protocol import keys
 from ._pty import PtyClaudeProcess
 
-_HANDSHAKE: Final = (
-    5.0  # seconds until the CLI must have started the editor; 0.3 at first, then 0.02
-)
+_HANDSHAKE: Final = 5.0  # seconds until the CLI must have started it: at first 0.3, then 0.02
 _LOOK: Final = 0.003  # seconds between two looks whether it has
 _TRANSFER: Final = 10.0  # seconds until ``cp`` must have taken everything
 _PAINTED: Final = 0.5  # seconds until the box must have been painted anew

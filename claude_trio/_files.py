@@ -74,6 +74,18 @@ class SessionFiles:
             self.transcript, offset=len(history), on_parse_error=self._on_parse_error
         )
 
+    def begin_at_end(self) -> None:
+        """Take up a transcript that another process has written; what is added will be read.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        size = self.transcript.stat().st_size
+        self._watcher = JsonlWatcher(
+            self.transcript, offset=size, on_parse_error=self._on_parse_error
+        )
+        self._subagents.skip_present()
+
     def follow(self, session_id: str) -> None:
         """Go on with another conversation of the same process, which it has just begun.
 

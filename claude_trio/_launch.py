@@ -1,15 +1,22 @@
-"""What a driven CLI is started with: its environment and its settings, each in one table.
+"""What a driven CLI is started with: its environment, its settings and its arguments.
 
 Inherited variables that are not in the table do not reach the CLI. `BackendOptions.env` and
 `BackendOptions.settings` come last and override every row.
+
+What is confidential or long does not go into arguments, which every user of the machine can read and
+the system bounds, but into files: see `_start_files`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .options import BackendOptions
 
 # -- the environment: what is inherited, what is set, and what is left out ------------------------
 
@@ -80,6 +87,10 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 
 #: With these the CLI writes nothing that could be read, so `BackendOptions` refuses them.
 WITHOUT_TRANSCRIPT: Final = ("CLAUDE_CODE_CHILD_SESSION", "CLAUDE_CODE_SKIP_PROMPT_HISTORY")
+#: JSON that goes into the body of every request.
+EXTRA_BODY: Final = "CLAUDE_CODE_EXTRA_BODY"
+#: Where the command of the status line is to leave what it is told.
+STATUS_LINE: Final = "CLAUDE_TRIO_STATUS_LINE"
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 
 
@@ -101,6 +112,30 @@ def child_environment(inherited: Mapping[str, str], chosen: Mapping[str, str]) -
 def _without_proxy(hosts: str) -> str:
     named = [host for host in (host.strip() for host in hosts.split(",")) if host]
     return "*" if "*" in named else ",".join(dict.fromkeys([*named, *DIRECT]))
+
+
+def option_variables(options: BackendOptions) -> dict[str, str]:
+    """Return the variables that options become, for which an interactive CLI has no flag."""
+    made: dict[str, str] = {}
+    if options.thinking is not None:
+        if options.thinking["type"] == "disabled":
+            made["CLAUDE_CODE_DISABLE_THINKING"] = "1"
+        elif options.thinking["type"] == "enabled":
+            made["MAX_THINKING_TOKENS"] = str(options.thinking["budget_tokens"])
+    if options.max_output_tokens is not None:
+        made["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(options.max_output_tokens)
+    if body := request_body(options):
+        made[EXTRA_BODY] = json.dumps(body, separators=(",", ":"))
+    return made
+
+
+def request_body(options: BackendOptions) -> dict[str, Any]:
+    """Return what the CLI is to merge into the body of each of its requests."""
+    body = dict(options.extra_body)
+    if options.output_format is not None:
+        config = body.get("output_config", {})
+        body["output_config"] = {**config, "format": dict(options.output_format)}
+    return body
 
 
 def is_on(value: object) -> bool:
@@ -126,15 +161,94 @@ QUIET_SETTINGS: Final[Mapping[str, Any]] = {
 SWITCHED_OFF_TOOLS: Final = ("ScheduleWakeup",)
 
 
-def merge_settings(chosen: Mapping[str, Any], *, skip_permissions: bool) -> dict[str, Any]:
-    """Return the settings of a CLI.
+#: Keeps the newest of what the CLI tells its status line, whole at any moment. It needs no
+#: interpreter but the shell that runs it, and prints nothing.
+_KEEP_STATUS_LINE: Final = f'cat >"${STATUS_LINE}.$$" && mv -f "${STATUS_LINE}.$$" "${STATUS_LINE}"'
+
+
+def merge_settings(options: BackendOptions) -> dict[str, Any]:
+    """Return the settings of a CLI: the quiet ones, those that options become, the caller's own."""
+    made: dict[str, Any] = {}
+    if options.dangerously_skip_permissions:
+        made["skipDangerousModePermissionPrompt"] = True
+    if options.thinking is not None and options.thinking["type"] != "disabled":
+        made["alwaysThinkingEnabled"] = True
+    if options.include_cost:
+        made["statusLine"] = {"type": "command", "command": _KEEP_STATUS_LINE}
+    merged = {**QUIET_SETTINGS, **made, **options.settings}
+    # In the settings each rule stands by itself; a flag would split it at its commas. A directory
+    # given by a flag makes newer versions ask whether to trust it.
+    ours = {
+        "allow": list(options.allowed_tools),
+        "deny": list(options.disallowed_tools),
+        "additionalDirectories": [str(path) for path in options.add_dirs],
+    }
+    if any(ours.values()):
+        permissions = dict(merged.get("permissions", {}))
+        for key, rules in ours.items():
+            if rules:
+                permissions[key] = [*permissions.get(key, []), *rules]
+        merged["permissions"] = permissions
+    return merged
+
+
+# -- the arguments ----------------------------------------------------------------------------------
+
+#: The first version that keeps the system prompt of a conversation, unless it is told not to.
+_SNAPSHOTS_SINCE: Final = (2, 1, 330)
+
+
+def arguments(options: BackendOptions, files: Mapping[str, Path]) -> list[str]:
+    """Return the arguments that do not depend on the conversation.
 
     Args:
-        chosen: The caller's own; each key replaces the one in the table.
-        skip_permissions: Whether the caller consents to the CLI's warning about that.
+        options: The backend's, or those of one call.
+        files: What is given in a file, by its flag.
     """
-    consent = {"skipDangerousModePermissionPrompt": True} if skip_permissions else {}
-    return {**QUIET_SETTINGS, **consent, **chosen}
+    if options.dangerously_skip_permissions:
+        made = ["--dangerously-skip-permissions"]
+    else:
+        # Never left out: the CLI's own default asks, or decides by itself.
+        made = ["--permission-mode", options.permission_mode]
+    made += ["--disallowedTools", *SWITCHED_OFF_TOOLS]
+    for flag, value in (
+        ("--model", options.model),
+        ("--fallback-model", options.fallback_model),
+        ("--effort", options.effort),
+        ("--tools", None if options.tools is None else ",".join(options.tools)),
+        ("--agents", json.dumps(options.agents) if options.agents else None),
+        ("--agent", options.agent),
+        (
+            "--setting-sources",
+            None if options.setting_sources is None else ",".join(options.setting_sources),
+        ),
+    ):
+        if value is not None:
+            made += [flag, value]
+    if options.only_given_servers:
+        made.append("--strict-mcp-config")
+    for name, text in options.extra_args.items():
+        made.append(f"--{name}" if text is None else f"--{name}={text}")
+    for flag, path in files.items():
+        made += [flag, str(path)]
+    return made
+
+
+def snapshot_arguments(options: BackendOptions, version: str | None) -> list[str]:
+    """Return what makes a CLI that goes on with its own transcript take the given system prompt.
+
+    Args:
+        options: Those of the call.
+        version: That of the CLI, as it told; None if it did not.
+    """
+    given = options.system_prompt is not None or options.append_system_prompt is not None
+    known = version is not None and version_numbers(version) >= _SNAPSHOTS_SINCE
+    return ["--system-prompt-snapshot", "off"] if given and known else []
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, to be compared."""
+    return tuple(int(number) for number in version.split(".") if number.isdigit())
 
 
 # -- where the CLI keeps things ---------------------------------------------------------------------

@@ -20,9 +20,11 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
+from ._cost import CostWatch
 from ._editor import Editor, open_editor
 from ._files import SessionFiles
 from ._inbox import Inbox
+from ._launch import STATUS_LINE, arguments, snapshot_arguments, version_numbers
 from ._notices import FileNotices
 from ._protocol import failures, keys, screens
 from ._protocol.history import Conversation, Exchange, exchange_of
@@ -32,6 +34,7 @@ from ._protocol.status import Status
 from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
+from ._start_files import StartFiles
 from ._startup import StartupWatch, exit_error, startup_error
 from ._ways import Ways
 from .errors import BackendError, MessageParseError, ProcessError, TurnTimeout
@@ -96,9 +99,10 @@ class Session:
     """One process and its conversation.
 
     Args:
-        options: The backend's.
+        options: The backend's, with what was chosen for the call that it is made for.
         program: The CLI.
         environment: Its whole environment.
+        start_files: The files that it is started with.
         config_directory: Where that CLI keeps its sessions.
         notices: Tells when a file was written.
         ways: How prompts get to the CLI.
@@ -109,6 +113,7 @@ class Session:
     options: BackendOptions
     program: Path
     environment: Mapping[str, str]
+    start_files: StartFiles
     config_directory: Path
     notices: FileNotices
     ways: Ways
@@ -124,6 +129,9 @@ class Session:
     turn_count: int = 0
     turns: TurnManager = attrs.field(factory=TurnManager)
     _files: SessionFiles = attrs.field(init=False)
+    _cost: CostWatch = attrs.field(init=False)
+    #: The process before, whose own transcript this one goes on with.
+    _before: SessionInfo | None = None
     _process: PtyClaudeProcess | None = None
     _editor: Editor | None = None
     _way: keys.Way = "transcript"
@@ -137,6 +145,14 @@ class Session:
     _give_up_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
+        self._open_files()
+
+    def _open_files(self) -> None:
+        wanted = self.options.include_cost
+        self._cost = CostWatch(
+            self.start_files.status_line(self.session_id) if wanted else None,
+            anew=self._before is None,
+        )
         self._files = SessionFiles(
             self.config_directory,
             self.options.cwd,
@@ -150,6 +166,11 @@ class Session:
         """Whether the process runs and has not been asked to end."""
         running = self._process is not None and self._process.running
         return running and not self._scope.cancel_called
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, and with it all that the session does."""
+        return self._ended.is_set()
 
     @property
     def info(self) -> SessionInfo:
@@ -181,6 +202,26 @@ class Session:
         if conversation.exchanges or written or self.ways.of(conversation) == "transcript":
             self._write_history(conversation)
 
+    def go_on_after(self, other: Session) -> None:
+        """Decide that the conversation is that of another session, which has ended.
+
+        Raises:
+            SessionError: Its transcript cannot be read.
+        """
+        self._before = other.info
+        self.origin, self.session_id = "resumed", other.session_id
+        self.exchanges = other.exchanges
+        self._open_files()
+        try:
+            self._files.begin_at_end()
+        except OSError as exc:
+            raise failures.unreadable(exc, self.session_id) from exc
+
+    @property
+    def _begins_at_rest(self) -> bool:
+        """Whether the process waits for its first prompt, and does not find it in a transcript."""
+        return self.origin == "fresh" or self._before is not None
+
     async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
         """Start the process and send the first prompt; return where its answer will be.
 
@@ -193,7 +234,7 @@ class Session:
             NoEditor: The prompt has to be written, on another session.
         """
         try:
-            if self.origin == "fresh":
+            if self._begins_at_rest:
                 await self.start_idle(nursery)
                 return await self.submit(conversation)
             nursery.start_soon(self.run)
@@ -213,7 +254,7 @@ class Session:
         return inbox
 
     async def start_idle(self, nursery: trio.Nursery) -> None:
-        """Start the process for a conversation that has not begun; return when it takes a prompt.
+        """Start the process; return when it takes a prompt, which no transcript holds.
 
         To be called once; `on_end` will be called. When cancelled, or when it raises, the session has
         ended.
@@ -331,6 +372,7 @@ class Session:
         if not self.turn_count:  # later on, what was lived through says more than what is told
             self.exchanges = conversation.exchanges
         self.prompt = Exchange(conversation.prompt)
+        self._cost.begin()
         self.inbox = Inbox(at, patience=self.options.stall_timeout or math.inf)
         self.turn_count += 1
         self._give_up_at = None
@@ -376,9 +418,7 @@ class Session:
             raise Unusable from exc
 
     def _enter_gap(self) -> float:
-        version = tuple(
-            int(n) for n in (self._files.status.version or "0").split(".") if n.isdigit()
-        )
+        version = version_numbers(self._files.status.version or "0")
         return 0.0 if self.turn_count and version >= _ENTER_AT_ONCE_SINCE else _ENTER_GAP
 
     # -- the session's own task -------------------------------------------------------------------
@@ -403,20 +443,29 @@ class Session:
             self._end()
 
     async def _run_process(self) -> None:
-        env = {**self.environment, **(self._editor.environment if self._editor else {})}
+        env = {**self._environment(), **(self._editor.environment if self._editor else {})}
         async with open_pty_process(
             self._argv(), cwd=self.options.cwd, env=env, exit_grace=self.options.exit_grace
         ) as process:
             self._process = process
             with self._files.attached(process.pid):
+                self._cost.attach(self.notices, self.look_now)
                 await self._attend(process)
 
     def _argv(self) -> list[str]:
-        if self.origin == "resumed":
+        if self._before is not None:
+            fresh_prompt = snapshot_arguments(self.options, self._before.cli_version)
+            which = ["--resume", self.session_id, *fresh_prompt]
+        elif self.origin == "resumed":
             which = ["--resume", self.session_id, "--reply-on-resume"]
         else:
             which = ["--session-id", self.session_id]
-        return [str(self.program), *which, *self.options.arguments()]
+        return [str(self.program), *which, *arguments(self.options, self.start_files.flags)]
+
+    def _environment(self) -> Mapping[str, str]:
+        if self._cost.path is None:
+            return self.environment
+        return {**self.environment, STATUS_LINE: str(self._cost.path)}
 
     async def _attend(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
         async with trio.open_nursery() as nursery:
@@ -511,6 +560,8 @@ class Session:
 
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
+        records = tuple(records)
+        self._cost.feed(records)
         for record in records:
             if record.type == "user":  # perhaps a tool's result; what its subagent said came before
                 self._feed_subagents(now)
@@ -562,7 +613,7 @@ class Session:
     def _check_start(self, watch: StartupWatch, process: PtyClaudeProcess) -> None:
         status = self._look_at_status()
         # One that resumes may be busy before it was ever seen idle.
-        ready = status.at_rest if self.origin == "fresh" else status.state is not None
+        ready = status.at_rest if self._begins_at_rest else status.state is not None
         if not ready:
             self._start_failure = watch.failure(process, self._files, trio.current_time())
         if ready or self._start_failure is not None:
@@ -596,6 +647,8 @@ class Session:
             self.stop()
             if not ended:
                 return  # the consumer is told when the process has ended
+        elif not self._unwanted and self._cost_is_due(inbox, outcome):
+            return
         if self._cleared:
             self.exchanges, self._cleared = (), False
         elif self.prompt is not None and not outcome.restored:
@@ -606,7 +659,13 @@ class Session:
         self.inbox = self.prompt = None
         if not ended:
             self.on_idle(self)
-        inbox.finish(outcome)
+        inbox.finish(self._cost.add_to(outcome))
+
+    def _cost_is_due(self, inbox: Inbox, outcome: Outcome) -> bool:
+        now = trio.current_time()
+        inbox.sign_of_life(now)
+        limit = self.options.turn_timeout or math.inf
+        return self._cost.is_due(outcome, now, until=inbox.opened_at + limit)
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
@@ -622,6 +681,7 @@ class Session:
             self.turns.fail(failure or failures.closed(self.session_id))
             self._close_turn(ended=True)
             self._files.tidy_up(used=ready)
+            self._cost.detach(self.notices)
         finally:
             self.on_end(self)
             self._ended.set()

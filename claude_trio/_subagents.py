@@ -34,6 +34,15 @@ class SubagentFiles:
         self._watchers: dict[str, tuple[JsonlWatcher, str]] = {}
         self._seen: int | None = None
 
+    def skip_present(self) -> None:
+        """Take what is there now as read."""
+        for path in self.directory.glob("agent-*.jsonl"):
+            watcher = JsonlWatcher(
+                path, offset=path.stat().st_size, on_parse_error=self._on_parse_error
+            )
+            call = _tool_use_id(path.with_suffix(".meta.json")) or ""
+            self._watchers[path.name] = (watcher, call)
+
     def read(self) -> list[tuple[Record, str]]:
         """Return the records that are new, each with the tool call whose subagent wrote it."""
         self._look_for_new()

@@ -102,6 +102,32 @@ class Usage:
         return attrs.asdict(self)
 
 
+@attrs.frozen
+class ContextWindow:
+    """How full the context of a conversation is.
+
+    Attributes:
+        used_tokens: The tokens of the last request and of its answer, cached ones included.
+        size: How many there can be.
+    """
+
+    used_tokens: int
+    size: int
+
+
+@attrs.frozen
+class RateLimit:
+    """How much of one limit of a plan is used.
+
+    Attributes:
+        used_percentage: From 0 to 100.
+        resets_at: When it starts anew, in seconds since the epoch, if the CLI told.
+    """
+
+    used_percentage: float
+    resets_at: float | None = None
+
+
 @attrs.frozen(kw_only=True)
 class Message:
     """What every event has in common.
@@ -211,6 +237,16 @@ class ResultMessage(Message):
             else measured from the moment the prompt was sent.
         usage: The sum over the same API messages, each counted once.
         model: The model of the last API message.
+        model_usage: What each model used, by its name: the sum over its API messages, those of
+            subagents included.
+        total_cost_usd: What the turn cost in US dollars, by the API's prices and the CLI's count,
+            everything included that the CLI asked on the side; so also what it asked since the turn
+            before. This and what follows only with `BackendOptions.include_cost`, and None where
+            the CLI has not told in time, as after an interrupt.
+        duration_api_ms: How long the CLI waited for the API, in milliseconds, counted likewise.
+        context_window: How full the context is.
+        rate_limits: How much of each limit of the plan is used, by its name (``five_hour``,
+            ``seven_day``); only a login with a plan has any.
     """
 
     subtype: str
@@ -221,9 +257,15 @@ class ResultMessage(Message):
     duration_ms: int = 0
     usage: Usage = Usage()
     model: str | None = None
+    model_usage: Mapping[str, Usage] = attrs.field(factory=dict)
+    total_cost_usd: float | None = None
+    duration_api_ms: int | None = None
+    context_window: ContextWindow | None = None
+    rate_limits: Mapping[str, RateLimit] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data."""
+        limits = self.rate_limits
         return {
             "type": "result",
             "subtype": self.subtype,
@@ -234,6 +276,11 @@ class ResultMessage(Message):
             "duration_ms": self.duration_ms,
             "usage": self.usage.to_dict(),
             "model": self.model,
+            "model_usage": {name: used.to_dict() for name, used in self.model_usage.items()},
+            "total_cost_usd": self.total_cost_usd,
+            "duration_api_ms": self.duration_api_ms,
+            "context_window": attrs.asdict(self.context_window) if self.context_window else None,
+            "rate_limits": limits and {name: attrs.asdict(one) for name, one in limits.items()},
             "session_id": self.session_id,
         }
 

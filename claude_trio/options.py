@@ -6,21 +6,23 @@ driven, stands in the tables of `_launch`.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
+from . import _cli_rules as rules
 from . import _validators as check
-from ._launch import SWITCHED_OFF_TOOLS, child_environment, merge_settings
+from ._launch import child_environment, option_variables
 from .errors import MessageParseError
 
 PermissionMode: TypeAlias = Literal[
     "default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"
 ]
+Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
+SettingSource: TypeAlias = Literal["user", "project", "local"]
 
 
 def log_unreadable(error: MessageParseError) -> None:
@@ -28,46 +30,86 @@ def log_unreadable(error: MessageParseError) -> None:
     logging.getLogger("claude_trio").warning("%s", error)
 
 
-def _permission_mode(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value not in get_args(PermissionMode):
-        modes = ", ".join(get_args(PermissionMode))
-        raise ValueError(f"permission_mode must be one of {modes}, not {value!r}")
+def _to_sources(value: Sequence[SettingSource] | None) -> Sequence[str] | None:
+    return check.to_optional_texts(value)
 
 
 @attrs.frozen(kw_only=True)
 class BackendOptions:
     """How the conversations of one backend are run; checked when it is made.
 
+    Names and shapes are those of the official SDK where it has them. Prompts, settings and servers
+    reach the CLI in files that only this user can read, and that are removed with the backend.
+
     Args:
         cwd: The directory that the CLI works in; links are resolved. The CLI must trust it: see
             `trust_workspace`.
         cli_path: The `claude` program. Default: the one that `find_cli` finds.
-        model: A model name or alias. Default: the CLI's own default.
-        system_prompt: Replaces the CLI's system prompt. It is passed as a program argument, so it
-            is bounded (128 KiB) and visible to the users of the machine.
-        append_system_prompt: Added to the end of the system prompt; bounded likewise.
+        model: A model name or alias. Default: the CLI's own default. A name that the API does not
+            know fails the turn.
+        fallback_model: One or more models, separated by commas, for a request that the first one
+            is too busy to answer.
+        effort: How hard the model is to try. Models that do not know it are not told.
+        thinking: ``{"type": "disabled"}``, ``{"type": "adaptive"}``, or ``{"type": "enabled",
+            "budget_tokens": n}``, of which models that think adaptively do not use the budget.
+        max_output_tokens: The bound of one API message.
+        system_prompt: Replaces the CLI's system prompt, but for its first line; ``""`` removes it.
+        append_system_prompt: Added to the end of the system prompt.
+        output_format: ``{"type": "json_schema", "schema": …}``, with which the API bounds what the
+            model may write. It holds for every request of the CLI.
+        extra_body: Fields of the request's body, such as ``{"temperature": 0}``, in every request
+            of the CLI. Neither the CLI nor this package knows whether the API takes them.
+        tools: The CLI's tools that there are. Default: all; ``[]``: none. Tools of servers are not
+            among them.
+        allowed_tools: Rules such as ``Read``, ``Bash(git log *)`` or ``mcp__server`` for what runs
+            unasked.
+        disallowed_tools: Rules for what never runs, whatever else says so. A tool named as a whole
+            is not even offered to the model.
         permission_mode: What tools may do. The default ``dontAsk`` denies, without a question,
-            every call that the user's settings do not allow. ``default``, ``acceptEdits`` and
-            ``plan`` make the CLI ask; nobody here answers, so a turn that asks ends with
-            `SessionError`.
+            every call that neither `allowed_tools` nor the settings allow. ``default``,
+            ``acceptEdits`` and ``plan`` make the CLI ask; nobody here answers, so a turn that asks
+            ends with `SessionError`.
         dangerously_skip_permissions: Let every tool run unasked, and consent to the CLI's warning
             about that. Overrides `permission_mode`.
+        add_dirs: Directories that the model may use besides `cwd`; links are resolved.
+        mcp_servers: MCP servers by name, each as in the CLI's own files: ``{"command": …, "args":
+            […], "env": {…}}``, or ``{"type": "http" or "sse", "url": …, "headers": {…}}``. Default:
+            those of the CLI's files; with a mapping, even ``{}``, only those in it. A prompt does
+            not wait for servers that still connect, and a program among them inherits the CLI's
+            whole environment.
+        strict_mcp_config: Ignore the servers of the CLI's files. Default: when `mcp_servers` is
+            given.
+        agents: Subagents by name, each with a ``description``, a ``prompt`` and what else the CLI
+            knows (``tools``, ``model``, …). The interactive CLI takes them as a program argument
+            only, so they are bounded (128 KiB) and visible to the users of the machine.
+        agent: The agent, of `agents` or of the CLI's files, whose prompt, tools and model the
+            conversation itself gets.
+        setting_sources: Which of the CLI's own settings files count: ``user``, ``project``,
+            ``local``. Default: all. With ``[]`` there are none, and no ``CLAUDE.md``, skills,
+            hooks or ``.mcp.json`` either.
+        settings: The CLI's settings, as in its settings files, over those for a quiet session: each
+            key replaces the one there. Rules and directories from above are added to its
+            ``permissions``.
+        env: Variables on top of the environment that the CLI gets. That one is made of a short
+            list of inherited variables (user, language, proxy, login) and of switches for a quiet
+            session; it holds no API key unless you put one here.
         allow_commands: Let a message that begins with ``/`` be a command of the CLI, and skills be
             named in any message. Otherwise it is text for the model, as ``!`` and words like
             ``exit`` are in any case. A command that shows a panel or asks something ends its turn
             with `SessionError`.
         expand_mentions: Let ``@path`` in a message attach the file or directory, and ``@agent-name``
             name an agent. Otherwise it is text.
+        extra_args: Further flags without their dashes, each with its value, or None for a flag
+            that has none. A flag that does nothing in an interactive CLI, or that this package
+            needs for itself, is refused; one that the CLI at hand does not know makes each start
+            fail with a `StartupError`.
+        include_cost: Have the CLI tell what a turn cost, how full its context is and how much of
+            your plan is used: see `ResultMessage`. The CLI tells 0.3 to 0.7 seconds after a turn, so
+            each `ResultMessage` comes that much later, by at most 3 seconds.
         trust_workspace: Your consent that the CLI trusts `cwd`, with the settings and the programs
             that it holds, as if you had said yes to its question there. Opening a backend then
             records the answer in the CLI's own configuration file, where it stays. Without it, a
             `cwd` that is not trusted yet makes each start fail with a `StartupError`.
-        env: Variables on top of the environment that the CLI gets. That one is made of a short
-            list of inherited variables (user, language, proxy, login) and of switches for a quiet
-            session; it holds no API key unless you put one here.
-        settings: The CLI's settings, as in its settings files, over those for a quiet session: each
-            key replaces the one there. They are passed as a program argument, so they are bounded
-            (127 KiB of JSON) and visible to the users of the machine.
         prestart: How many processes to keep ready for fresh conversations, beyond those in use.
             They are started in the background, when the backend opens and after one was taken; an
             idle CLI takes about 230 MB.
@@ -86,28 +128,72 @@ class BackendOptions:
             ends its process.
 
     Raises:
-        ValueError: An argument has an impossible value; the message names it.
+        ValueError: An argument has an impossible value, or two of them exclude each other; the
+            message names them.
         TypeError: An argument has the wrong type; the message names it.
     """
 
     cwd: Path = attrs.field(converter=check.to_real_path, validator=check.directory)
     cli_path: Path | None = attrs.field(default=None, converter=check.to_program)
+    # -- the model
     model: str | None = attrs.field(default=None, validator=check.name)
-    system_prompt: str | None = attrs.field(default=None, validator=check.argument, repr=False)
-    append_system_prompt: str | None = attrs.field(
-        default=None, validator=check.argument, repr=False
+    fallback_model: str | None = attrs.field(default=None, validator=check.name)
+    effort: Effort | None = attrs.field(default=None, validator=check.optional_choice(Effort))
+    thinking: Mapping[str, Any] | None = attrs.field(
+        default=None, converter=check.to_optional_mapping, validator=rules.thinking
     )
-    permission_mode: PermissionMode = attrs.field(default="dontAsk", validator=_permission_mode)
+    max_output_tokens: int | None = attrs.field(default=None, validator=check.optional_positive)
+    system_prompt: str | None = attrs.field(default=None, validator=check.text, repr=False)
+    append_system_prompt: str | None = attrs.field(default=None, validator=check.text, repr=False)
+    output_format: Mapping[str, Any] | None = attrs.field(
+        default=None, converter=check.to_optional_mapping, validator=rules.output_format, repr=False
+    )
+    extra_body: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=check.to_mapping, validator=rules.extra_body, repr=False
+    )
+    # -- tools and permissions
+    tools: Sequence[str] | None = attrs.field(
+        default=None, converter=check.to_optional_texts, validator=rules.tools
+    )
+    allowed_tools: Sequence[str] = attrs.field(
+        default=(), converter=check.to_texts, validator=rules.permission_rules
+    )
+    disallowed_tools: Sequence[str] = attrs.field(
+        default=(), converter=check.to_texts, validator=rules.permission_rules
+    )
+    permission_mode: PermissionMode = attrs.field(
+        default="dontAsk", validator=check.choice(PermissionMode)
+    )
     dangerously_skip_permissions: bool = attrs.field(default=False, validator=check.flag)
-    allow_commands: bool = attrs.field(default=False, validator=check.flag)
-    expand_mentions: bool = attrs.field(default=False, validator=check.flag)
+    add_dirs: Sequence[Path] = attrs.field(
+        default=(), converter=check.to_real_paths, validator=check.directories
+    )
+    mcp_servers: Mapping[str, Any] | None = attrs.field(
+        default=None, converter=check.to_optional_mapping, validator=rules.servers, repr=False
+    )
+    strict_mcp_config: bool | None = attrs.field(default=None, validator=check.optional_flag)
+    agents: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=check.to_mapping, validator=rules.agents, repr=False
+    )
+    agent: str | None = attrs.field(default=None, validator=check.name)
+    # -- the CLI
+    setting_sources: Sequence[SettingSource] | None = attrs.field(
+        default=None, converter=_to_sources, validator=check.choices(SettingSource)
+    )
+    settings: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=check.to_mapping, validator=check.settings, repr=False
+    )
     env: Mapping[str, str] = attrs.field(
         factory=dict, converter=check.to_env, validator=check.variables, repr=False
     )
-    settings: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=check.to_settings, validator=check.settings, repr=False
+    extra_args: Mapping[str, str | None] = attrs.field(
+        factory=dict, converter=check.to_mapping, validator=rules.extra_args, repr=False
     )
+    allow_commands: bool = attrs.field(default=False, validator=check.flag)
+    expand_mentions: bool = attrs.field(default=False, validator=check.flag)
+    include_cost: bool = attrs.field(default=False, validator=check.flag)
     trust_workspace: bool = attrs.field(default=False, validator=check.flag)
+    # -- the backend
     prestart: int = attrs.field(default=0, validator=check.count)
     turn_timeout: float | None = attrs.field(default=None, validator=check.optional_seconds)
     stall_timeout: float | None = attrs.field(default=300.0, validator=check.optional_seconds)
@@ -118,24 +204,63 @@ class BackendOptions:
         default=log_unreadable, validator=check.function, repr=False
     )
 
+    def __attrs_post_init__(self) -> None:
+        rules.fit_together(self)
+
+    @classmethod
+    def for_chat(cls, *, cwd: str | Path, system_prompt: str = "", **more: Any) -> Self:
+        """Return options for a model and nothing around it: no tools, none of the CLI's files.
+
+        A first request has about 2 KB, most of it what the CLI says of the machine and the date.
+
+        Args:
+            cwd: As in the class; the CLI must trust it, and tells the model its name.
+            system_prompt: As in the class.
+            **more: Any other argument of the class; it wins over the profile's.
+        """
+        return cls(
+            **{
+                "cwd": cwd,
+                "system_prompt": system_prompt,
+                "tools": (),
+                "mcp_servers": {},
+                "setting_sources": (),
+                **more,
+                "settings": {"includeGitInstructions": False, **more.get("settings", {})},
+            }
+        )
+
+    @classmethod
+    def for_agent(cls, *, cwd: str | Path, tools: Sequence[str], **more: Any) -> Self:
+        """Return options for an agent that is the same on every machine.
+
+        It has the tools that are named, and none of the CLI's files: no settings, no
+        ``CLAUDE.md``, no skills, hooks or servers.
+
+        Args:
+            cwd: As in the class.
+            tools: As in the class. Each of them may run unasked, unless `allowed_tools` is given
+                and says what may; ``["Bash"]`` alone is a consent to everything.
+            **more: Any other argument of the class; it wins over the profile's.
+        """
+        return cls(
+            **{
+                "cwd": cwd,
+                "tools": tools,
+                "allowed_tools": tools,
+                "mcp_servers": {},
+                "setting_sources": (),
+                **more,
+            }
+        )
+
+    @property
+    def only_given_servers(self) -> bool:
+        """Whether the MCP servers of the CLI's own files are ignored."""
+        if self.strict_mcp_config is None:
+            return self.mcp_servers is not None
+        return self.strict_mcp_config
+
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for a CLI, made from an inherited one."""
-        return child_environment(inherited, self.env)
-
-    def arguments(self) -> list[str]:
-        """Return the command line arguments that every conversation of this backend gets."""
-        skip = self.dangerously_skip_permissions
-        settings = merge_settings(self.settings, skip_permissions=skip)
-        if skip:
-            arguments = ["--dangerously-skip-permissions"]
-        else:
-            # Never left out: the CLI's own default asks, or decides by itself.
-            arguments = ["--permission-mode", self.permission_mode]
-        arguments += ["--disallowedTools", *SWITCHED_OFF_TOOLS]
-        if self.model is not None:
-            arguments += ["--model", self.model]
-        if self.system_prompt is not None:
-            arguments += ["--system-prompt", self.system_prompt]
-        if self.append_system_prompt is not None:
-            arguments += ["--append-system-prompt", self.append_system_prompt]
-        return [*arguments, "--settings", json.dumps(settings, separators=(",", ":"))]
+        return child_environment(inherited, {**option_variables(self), **self.env})

@@ -26,6 +26,7 @@ from claude_trio import (
     ToolUseBlock,
     UserMessage,
 )
+from claude_trio._launch import arguments
 from claude_trio._protocol.history import (
     Exchange,
     exchange_of,
@@ -255,12 +256,14 @@ def test_what_no_program_can_be_given_is_refused_by_name(
 
 
 def test_an_argument_may_be_as_long_as_the_system_takes_it() -> None:
-    options = BackendOptions(cwd="/", system_prompt="x" * 131_071)
-    assert "x" * 131_071 in options.arguments()
+    options = BackendOptions(cwd="/", model="x" * 131_071)
+    assert "x" * 131_071 in arguments(options, {})
+    with pytest.raises(ValueError, match="model is 131072 bytes long"):
+        BackendOptions(cwd="/", model="x" * 131_072)
 
 
 def test_a_name_of_undecodable_bytes_is_a_name() -> None:
-    assert "\udcff" in BackendOptions(cwd="/", model="\udcff").arguments()
+    assert "\udcff" in arguments(BackendOptions(cwd="/", model="\udcff"), {})
     assert {"A": "\udcff"} == BackendOptions(cwd="/", env={"A": "\udcff"}).env
 
 
@@ -271,16 +274,10 @@ def test_a_later_change_of_the_mapping_changes_no_options() -> None:
     assert "1" == options.environment({})["A"]
 
 
-def test_an_empty_prompt_is_passed_on() -> None:
-    arguments = BackendOptions(cwd="/", system_prompt="").arguments()
-    assert "" == arguments[arguments.index("--system-prompt") + 1]
-
-
 @pytest.mark.parametrize("mode", ["default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"])
 def test_each_mode_that_both_generations_know_is_passed_on(mode: Any) -> None:
-    assert ["--permission-mode", mode] == BackendOptions(cwd="/", permission_mode=mode).arguments()[
-        :2
-    ]
+    given = arguments(BackendOptions(cwd="/", permission_mode=mode), {})
+    assert ["--permission-mode", mode] == given[:2]
 
 
 # -- files

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
-from claude_trio import BackendOptions
+from claude_trio import BackendOptions, ProcessError
+from claude_trio._cli_rules import REFUSED_FLAGS
 from claude_trio._launch import (
     INHERITED,
     LEFT_OUT,
     QUIET_ENVIRONMENT,
     QUIET_SETTINGS,
     SWITCHED_OFF_TOOLS,
+    arguments,
     config_directory,
     config_file,
+    merge_settings,
+    snapshot_arguments,
 )
+from claude_trio._start_files import start_files
 
 
 @pytest.mark.parametrize(
@@ -27,10 +35,65 @@ from claude_trio._launch import (
         ("model", "", ValueError),
         ("model", 7, TypeError),
         ("model", "a\0b", ValueError),
-        ("system_prompt", "x" * 131_072, ValueError),
+        ("system_prompt", "a\0b", ValueError),
+        ("system_prompt", "\udcff", ValueError),
         ("append_system_prompt", b"x", TypeError),
         ("permission_mode", "yolo", ValueError),
         ("permission_mode", None, ValueError),
+        ("model", "-x", ValueError),
+        ("fallback_model", " ", ValueError),
+        ("effort", "huge", ValueError),
+        ("thinking", "off", TypeError),
+        ("thinking", {"type": "on"}, ValueError),
+        ("thinking", {"type": "enabled"}, ValueError),
+        ("thinking", {"type": "enabled", "budget_tokens": 0}, ValueError),
+        ("thinking", {"type": "disabled", "budget_tokens": 5}, ValueError),
+        ("thinking", {"type": "adaptive", "display": "omitted"}, ValueError),
+        ("max_output_tokens", 0, ValueError),
+        ("max_output_tokens", True, TypeError),
+        ("output_format", "json", TypeError),
+        ("output_format", {"type": "json"}, ValueError),
+        ("output_format", {"type": "json_schema"}, ValueError),
+        ("extra_body", {"messages": []}, ValueError),
+        ("extra_body", {"model": "x"}, ValueError),
+        ("extra_body", {"output_config": 1}, TypeError),
+        ("extra_body", {"metadata": "x" * 131_072}, ValueError),
+        ("extra_body", None, TypeError),
+        ("tools", "Bash", TypeError),
+        ("tools", [1], TypeError),
+        ("tools", ["Bash(ls)"], ValueError),
+        ("tools", ["mcp__app"], ValueError),
+        ("tools", ["Bash,Read"], ValueError),
+        ("allowed_tools", None, TypeError),
+        ("allowed_tools", "Bash", TypeError),
+        ("allowed_tools", ["Bash(ls"], ValueError),
+        ("allowed_tools", ["Bash Read"], ValueError),
+        ("disallowed_tools", ["--model"], ValueError),
+        ("add_dirs", ".", TypeError),
+        ("add_dirs", ["no/such/place"], ValueError),
+        ("add_dirs", [5], TypeError),
+        ("mcp_servers", [], TypeError),
+        ("mcp_servers", {"a b": {"command": "x"}}, ValueError),
+        ("mcp_servers", {"a": []}, TypeError),
+        ("mcp_servers", {"a": {"command": ""}}, ValueError),
+        ("mcp_servers", {"a": {"command": "x", "args": "y"}}, TypeError),
+        ("mcp_servers", {"a": {"command": "x", "env": {"Y": 1}}}, TypeError),
+        ("mcp_servers", {"a": {"type": "http"}}, ValueError),
+        ("mcp_servers", {"a": {"type": "sdk", "command": "x"}}, ValueError),
+        ("strict_mcp_config", "yes", TypeError),
+        ("agents", {"a": {"prompt": "x"}}, ValueError),
+        ("agents", {"a": "x"}, TypeError),
+        ("agents", {"a/b": {"description": "x", "prompt": "y"}}, ValueError),
+        ("agents", {"a": {"description": "x", "prompt": "y" * 131_072}}, ValueError),
+        ("agent", "", ValueError),
+        ("setting_sources", "user", TypeError),
+        ("setting_sources", ["everybody"], ValueError),
+        ("extra_args", {"--debug": None}, ValueError),
+        ("extra_args", {"debug=x": None}, ValueError),
+        ("extra_args", {"name": 5}, TypeError),
+        ("extra_args", {"name": "a\0"}, ValueError),
+        ("extra_args", [], TypeError),
+        ("include_cost", 1, TypeError),
         ("dangerously_skip_permissions", "yes", TypeError),
         ("env", {"A": 1}, TypeError),
         ("env", {"A=B": "x"}, ValueError),
@@ -45,7 +108,9 @@ from claude_trio._launch import (
         ("settings", {"a": {1, 2}}, TypeError),
         ("settings", {"a": [b"x"]}, TypeError),
         ("settings", {"a": float("nan")}, ValueError),
-        ("settings", {"a": "x" * 130_100}, ValueError),
+        ("settings", {"env": []}, TypeError),
+        ("settings", {"permissions": 1}, TypeError),
+        ("settings", {"permissions": {"allow": "Bash"}}, TypeError),
         ("settings", {"env": {"CLAUDE_CODE_CHILD_SESSION": "1"}}, ValueError),
         ("trust_workspace", 1, TypeError),
         ("trust_workspace", None, TypeError),
@@ -136,20 +201,19 @@ def test_settings_replace_the_quiet_ones_key_by_key() -> None:
     }
     options = BackendOptions(cwd=".", settings=given, dangerously_skip_permissions=True)
     given["permissions"]["allow"] = ()
-    passed = json.loads(options.arguments()[-1])
     assert {
         **QUIET_SETTINGS,
         "autoContinueAtUsageLimit": True,
         "skipDangerousModePermissionPrompt": False,
         "permissions": {"allow": ["Bash(ls)"]},
         "größe": 1.5,
-    } == passed
+    } == merge_settings(options)
 
 
 def test_settings_that_hold_themselves_are_refused() -> None:
     given: dict[str, Any] = {}
     given["again"] = given
-    with pytest.raises(ValueError, match="settings are nested more than 50 deep"):
+    with pytest.raises(ValueError, match="settings is nested more than 50 deep"):
         BackendOptions(cwd=".", settings=given)
 
 
@@ -160,26 +224,179 @@ def test_a_variable_that_is_off_may_be_given(value: str) -> None:
 
 
 def test_the_arguments_always_name_a_permission_mode() -> None:
-    plain = BackendOptions(cwd=".").arguments()
-    assert ["--permission-mode", "dontAsk"] == plain[:2]
-    assert ["--disallowedTools", *SWITCHED_OFF_TOOLS, "--settings"] == plain[2:-1]
-    assert QUIET_SETTINGS == json.loads(plain[-1])
+    plain = arguments(BackendOptions(cwd="."), {})
+    assert ["--permission-mode", "dontAsk", "--disallowedTools", *SWITCHED_OFF_TOOLS] == plain
+    assert QUIET_SETTINGS == merge_settings(BackendOptions(cwd="."))
 
 
 def test_each_choice_becomes_its_argument() -> None:
-    arguments = BackendOptions(
+    agents = {"a": {"description": "d", "prompt": "p"}}
+    options = BackendOptions(
         cwd=".",
         model="opus",
-        system_prompt="Be brief.",
-        append_system_prompt="Really.",
+        fallback_model="sonnet,haiku",
+        effort="low",
+        tools=["Bash", "Read"],
+        agents=agents,
+        agent="a",
+        setting_sources=[],
+        mcp_servers={},
+        extra_args={"debug": None, "name": "-x"},
         dangerously_skip_permissions=True,
-    ).arguments()
+    )
     assert [
         *("--dangerously-skip-permissions", "--disallowedTools", *SWITCHED_OFF_TOOLS),
-        *("--model", "opus", "--system-prompt", "Be brief."),
-        *("--append-system-prompt", "Really.", "--settings"),
-    ] == arguments[:-1]
-    assert json.loads(arguments[-1])["skipDangerousModePermissionPrompt"] is True
+        *("--model", "opus", "--fallback-model", "sonnet,haiku", "--effort", "low"),
+        *("--tools", "Bash,Read", "--agents", json.dumps(agents), "--agent", "a"),
+        *("--setting-sources", "", "--strict-mcp-config", "--debug", "--name=-x"),
+        *("--settings", "/somewhere"),
+    ] == arguments(options, {"--settings": Path("/somewhere")})
+    assert merge_settings(options)["skipDangerousModePermissionPrompt"] is True
+
+
+def test_rules_and_directories_are_added_to_the_permissions(tmp_path: Path) -> None:
+    options = BackendOptions(
+        cwd=".",
+        allowed_tools=["Bash(echo a, b)"],
+        disallowed_tools=("WebFetch", "mcp__app__*"),
+        add_dirs=[tmp_path],
+        settings={"permissions": {"allow": ["Read"], "ask": ["Write"]}},
+    )
+    assert {
+        "allow": ["Read", "Bash(echo a, b)"],
+        "ask": ["Write"],
+        "deny": ["WebFetch", "mcp__app__*"],
+        "additionalDirectories": [str(tmp_path)],
+    } == merge_settings(options)["permissions"]
+
+
+@pytest.mark.parametrize(
+    ("given", "variables"),
+    [
+        ({"thinking": {"type": "disabled"}}, {"CLAUDE_CODE_DISABLE_THINKING": "1"}),
+        ({"thinking": {"type": "adaptive"}}, {}),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}},
+            {"MAX_THINKING_TOKENS": "2000"},
+        ),
+        ({"max_output_tokens": 5}, {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "5"}),
+        ({"extra_body": {"top_k": 1}}, {"CLAUDE_CODE_EXTRA_BODY": '{"top_k":1}'}),
+        (
+            {
+                "extra_body": {"output_config": {"x": 1}},
+                "output_format": {"type": "json_schema", "schema": {}},
+            },
+            {
+                "CLAUDE_CODE_EXTRA_BODY": '{"output_config":{"x":1,"format":'
+                '{"type":"json_schema","schema":{}}}}'
+            },
+        ),
+    ],
+)
+def test_what_has_no_flag_becomes_a_variable(
+    given: dict[str, Any], variables: dict[str, str]
+) -> None:
+    without = BackendOptions(cwd=".").environment({})
+    assert {**without, **variables} == BackendOptions(cwd=".", **given).environment({})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"thinking": {"type": "disabled"}, "env": {"CLAUDE_CODE_DISABLE_THINKING": "0"}},
+        {"max_output_tokens": 5, "settings": {"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "6"}}},
+        {"extra_body": {"a": 1}, "env": {"CLAUDE_CODE_EXTRA_BODY": "{}"}},
+        {"env": {"CLAUDE_TRIO_STATUS_LINE": "/x"}},
+        {
+            "extra_body": {"output_config": {"format": {}}},
+            "output_format": {"type": "json_schema", "schema": {}},
+        },
+        {"include_cost": True, "settings": {"statusLine": {}}},
+        {"thinking": {"type": "adaptive"}, "settings": {"alwaysThinkingEnabled": False}},
+    ],
+)
+def test_what_would_undo_another_option_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leave one out"):
+        BackendOptions(cwd=".", **given)
+
+
+@pytest.mark.parametrize("flag", sorted(REFUSED_FLAGS))
+def test_a_flag_that_is_ignored_or_taken_is_refused_with_a_reason(flag: str) -> None:
+    with pytest.raises(ValueError, match="is refused: ") as refused:
+        BackendOptions(cwd=".", extra_args={flag: None})
+    field = str(refused.value).partition("use ")[2].partition("=")[0]
+    assert not field or field in {each.name for each in attrs.fields(BackendOptions)}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.1.330", ["--system-prompt-snapshot", "off"]),
+        ("2.2.0", ["--system-prompt-snapshot", "off"]),
+        ("2.1.197", []),
+        (None, []),
+    ],
+)
+def test_a_flag_of_newer_versions_is_left_out_for_older_ones(
+    version: str | None, expected: list[str]
+) -> None:
+    given = BackendOptions(cwd=".", append_system_prompt="x")
+    assert expected == snapshot_arguments(given, version)
+    assert [] == snapshot_arguments(BackendOptions(cwd="."), version)
+
+
+@pytest.mark.parametrize(
+    ("given", "strict"),
+    [
+        ({}, False),
+        ({"mcp_servers": {}}, True),
+        ({"mcp_servers": {"a": {"command": "x"}}, "strict_mcp_config": False}, False),
+        ({"strict_mcp_config": True}, True),
+    ],
+)
+def test_given_servers_are_the_only_ones_unless_asked_otherwise(
+    given: dict[str, Any], strict: bool
+) -> None:
+    assert strict == ("--strict-mcp-config" in arguments(BackendOptions(cwd=".", **given), {}))
+
+
+def test_what_is_given_wins_over_a_profile() -> None:
+    chat = BackendOptions.for_chat(
+        cwd=".", system_prompt="Be brief.", tools=["Read"], settings={"a": 1}
+    )
+    assert ("Be brief.", ("Read",), (), {}) == (
+        *(chat.system_prompt, chat.tools),
+        *(chat.setting_sources, chat.mcp_servers),
+    )
+    assert {"includeGitInstructions": False, "a": 1} == chat.settings
+    agent = BackendOptions.for_agent(cwd=".", tools=["Bash"], allowed_tools=["Bash(ls *)"])
+    assert (("Bash",), ("Bash(ls *)",)) == (agent.tools, agent.allowed_tools)
+    assert ("Bash",) == BackendOptions.for_agent(cwd=".", tools=["Bash"]).allowed_tools
+
+
+def test_files_are_private_and_go_with_the_block(tmp_path: Path) -> None:
+    options = BackendOptions(
+        cwd=".",
+        system_prompt="private",
+        append_system_prompt="",
+        mcp_servers={"a": {"type": "http", "url": "http://x", "headers": {"X": "secret"}}},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        with start_files(options) as files:
+            assert 0o700 == stat.S_IMODE(files.directory.stat().st_mode)
+            assert {0o600} == {stat.S_IMODE(f.stat().st_mode) for f in files.flags.values()}
+            assert "private" == files.flags["--system-prompt-file"].read_text()
+            assert "" == files.flags["--append-system-prompt-file"].read_text()
+            assert {"mcpServers": options.mcp_servers} == json.loads(
+                files.flags["--mcp-config"].read_text()
+            )
+            assert "--settings" == next(iter(files.flags))
+        assert [] == list(tmp_path.iterdir())
+        with pytest.raises(ProcessError, match="cannot write the files"):
+            patch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+            with start_files(options):
+                raise AssertionError
 
 
 def test_secrets_are_not_shown() -> None:

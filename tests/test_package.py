@@ -93,7 +93,16 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
 
 #: Each module may import those that stand before it.
 ORDER = [
-    *("errors", "events", "_launch", "_validators", "options", "_cli"),
+    *(
+        "errors",
+        "events",
+        "_launch",
+        "_validators",
+        "_cli_rules",
+        "options",
+        "_start_files",
+        "_cli",
+    ),
     *("_protocol", "_util", "_screen", "_sweep", "_notices", "_trust"),
     *(
         "_pty",
@@ -102,6 +111,7 @@ ORDER = [
         "_ways",
         "_editor",
         "_files",
+        "_cost",
         "_startup",
         "_inbox",
         "_session",

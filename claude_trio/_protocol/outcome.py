@@ -50,12 +50,20 @@ def make_result(
         elapsed: Its length in seconds as we saw it.
     """
     answers: dict[str | None, list[AssistantMessage]] = {}
+    everybody: dict[str | None, AssistantMessage] = {}
     for event in events:
-        if isinstance(event, AssistantMessage) and is_answer(event):
+        if not isinstance(event, AssistantMessage) or event.error is not None:
+            continue
+        everybody[event.message_id] = event  # each record has the usage of the whole message
+        if event.parent_tool_use_id is None:
             answers.setdefault(event.message_id, []).append(event)
     usage = Usage()
     for records in answers.values():
-        usage += records[-1].usage  # each record has the usage of the whole message
+        usage += records[-1].usage
+    model_usage: dict[str, Usage] = {}
+    for message in everybody.values():
+        if message.model is not None:
+            model_usage[message.model] = model_usage.get(message.model, Usage()) + message.usage
     last = [*answers.values()][-1] if answers else []
     return ResultMessage(
         subtype=_SUBTYPES.get(kind, kind),
@@ -66,6 +74,7 @@ def make_result(
         duration_ms=round(elapsed * 1000) if duration_ms is None else duration_ms,
         usage=usage,
         model=last[-1].model if last else None,
+        model_usage=model_usage,
         session_id=events[-1].session_id if events else None,
     )
 

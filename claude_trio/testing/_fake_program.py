@@ -33,11 +33,15 @@ VALUE_FLAGS = {
     "--model",
     "--permission-mode",
     "--disallowedTools",
-    "--system-prompt",
-    "--append-system-prompt",
+    "--system-prompt-file",
+    "--append-system-prompt-file",
     "--settings",
+    "--effort",
+    "--tools",
+    "--setting-sources",
+    "--mcp-config",
 }
-FLAGS = {"--reply-on-resume", "--dangerously-skip-permissions"}
+FLAGS = {"--reply-on-resume", "--dangerously-skip-permissions", "--strict-mcp-config"}
 ZERO = {"input_tokens": 0, "output_tokens": 0}
 
 

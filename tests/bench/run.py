@@ -27,6 +27,8 @@ from results import BARE, CONTESTANTS, Results
 from wire import Contestant, Turn, say, scrubbed
 
 from claude_trio import BackendOptions
+from claude_trio._launch import arguments as launch_arguments
+from claude_trio._launch import merge_settings
 from claude_trio.testing import World, find_real_cli, isolated_world
 
 #: Turns, by contestant.
@@ -60,7 +62,9 @@ class Bench:
         world: World = self.stack.enter_context(isolated_world())
         if program == BARE:
             # What the library gives to the CLI, so that both run it alike.
-            arguments = [*arguments, *BackendOptions(cwd=world.cwd).arguments()]
+            options = BackendOptions(cwd=world.cwd)
+            settings = json.dumps(merge_settings(options))
+            arguments = [*arguments, *launch_arguments(options, {}), "--settings", settings]
         env = scrubbed(world.env(self.base_url))
         return self.stack.enter_context(Contestant(program, arguments, env, world.cwd))
 

@@ -1,0 +1,75 @@
+"""The files that a CLI is started with: what is confidential, or too long for an argument.
+
+They lie in a directory that only this user can enter, which lives as long as a backend does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ._launch import merge_settings
+from .errors import ProcessError
+from .options import BackendOptions
+
+_PREFIX: Final = "claude-trio-"
+
+
+@attrs.frozen
+class StartFiles:
+    """The files of one backend.
+
+    Attributes:
+        directory: What they lie in.
+        flags: Each of them, by the flag that gives it to the CLI.
+    """
+
+    directory: Path
+    flags: Mapping[str, Path]
+
+    def status_line(self, session_id: str) -> Path:
+        """Return where a session's CLI is to leave what it tells its status line."""
+        return self.directory / f"{session_id}.status-line.json"
+
+
+@contextlib.contextmanager
+def start_files(options: BackendOptions) -> Generator[StartFiles, None, None]:
+    """Have the files for the length of a block.
+
+    Raises:
+        ProcessError: They could not be written.
+    """
+    contents = {"--settings": json.dumps(merge_settings(options))}
+    if options.system_prompt is not None:
+        contents["--system-prompt-file"] = options.system_prompt
+    if options.append_system_prompt is not None:
+        contents["--append-system-prompt-file"] = options.append_system_prompt
+    if options.mcp_servers:
+        contents["--mcp-config"] = json.dumps({"mcpServers": options.mcp_servers})
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            flags = {flag: directory / f"{flag.strip('-')}.txt" for flag in contents}
+            for flag, path in flags.items():
+                _write(path, contents[flag].encode())
+        except OSError as exc:
+            raise ProcessError(
+                f"cannot write the files that the CLI is to be started with: {exc}",
+                kind="not_started",
+            ) from exc
+        yield StartFiles(directory, flags)
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

@@ -20,7 +20,9 @@ from ._session import SessionInfo as SessionInfo
 from ._turn import Turn as Turn
 from .events import AssistantMessage as AssistantMessage
 from .events import ContentBlock as ContentBlock
+from .events import ContextWindow as ContextWindow
 from .events import Event as Event
+from .events import RateLimit as RateLimit
 from .events import ResultMessage as ResultMessage
 from .events import SystemMessage as SystemMessage
 from .events import TextBlock as TextBlock

@@ -60,10 +60,12 @@ def normalize(record: Record, *, parent_tool_use_id: str | None = None) -> Event
         parent_tool_use_id: The tool call whose subagent wrote the record, where one did.
 
     Returns:
-        The event; None for the types in `BOOKKEEPING`. A type that is not known becomes a
+        The event; None for the types in `BOOKKEEPING`, but for an attachment that tells of servers
+        that failed, which is a `SystemMessage` of the subtype ``mcp_failed``. A type that is not known becomes a
         `SystemMessage` with the type as its subtype.
     """
-    if record.type in BOOKKEEPING:
+    failed = _failed_servers(record)
+    if record.type in BOOKKEEPING and not failed:
         return None
     common: dict[str, Any] = {
         "session_id": record.session_id,
@@ -85,7 +87,14 @@ def normalize(record: Record, *, parent_tool_use_id: str | None = None) -> Event
     if record.type == "user":
         content = structure_blocks(record)
         return UserMessage(content=content, origin=_origin(record, content), **common)
-    return SystemMessage(subtype=record.subtype or record.type, data=record.raw, **common)
+    subtype = "mcp_failed" if failed else record.subtype or record.type
+    return SystemMessage(subtype=subtype, data=record.raw, **common)
+
+
+def _failed_servers(record: Record) -> bool:
+    """Whether the record tells of MCP servers that could not be reached."""
+    attachment = record.raw.get("attachment") if record.type == "attachment" else None
+    return isinstance(attachment, Mapping) and bool(attachment.get("failedMcpServers"))
 
 
 def structure_blocks(record: Record) -> tuple[ContentBlock, ...]:

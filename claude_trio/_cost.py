@@ -81,6 +81,8 @@ class CostWatch:
         if self.path is None:
             return outcome
         self._look()
+        if outcome.error is not None:
+            self._meter.explain(outcome.error)
         return attrs.evolve(outcome, result=self._meter.add_to(outcome.result))
 
     def _look(self) -> None:

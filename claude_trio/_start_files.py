@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+import warnings
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +58,8 @@ def start_files(options: BackendOptions) -> Generator[StartFiles, None, None]:
     with contextlib.ExitStack() as stack:
         try:
             directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            stack.callback(shutil.rmtree, directory, ignore_errors=True)
             flags = {flag: directory / f"{flag.strip('-')}.txt" for flag in contents}
+            stack.callback(_remove, directory, flags.values())
             for flag, path in flags.items():
                 _write(path, contents[flag].encode())
         except OSError as exc:
@@ -67,6 +68,22 @@ def start_files(options: BackendOptions) -> Generator[StartFiles, None, None]:
                 kind="not_started",
             ) from exc
         yield StartFiles(directory, flags)
+
+
+def _remove(directory: Path, files: Iterable[Path]) -> None:
+    try:
+        # One by one: that works even where no descriptor is left.
+        for path in files:
+            path.unlink(missing_ok=True)
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return  # somebody has tidied up
+        except OSError:  # there is what the status lines have told
+            shutil.rmtree(directory)
+    except OSError as exc:
+        text = f"{directory} could not be removed: {exc}"
+        warnings.warn(text, ResourceWarning, stacklevel=2)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -206,7 +206,9 @@ class UserMessage(Message):
 class SystemMessage(Message):
     """Anything else that the CLI records: notices, and record types that are new to this package.
 
-    One subtype stands in no record: ``dialog``, for a dialog that the CLI has opened in the turn and
+    Two subtypes stand in no record. ``mcp_failed`` is an attachment that tells of MCP servers which did
+    not start; ``data["attachment"]["failedMcpServers"]`` has each with its error. Not every version
+    tells, and none does where there are no tools. The other is ``dialog``, for a dialog that the CLI has opened in the turn and
     that was refused because nobody here can answer it; ``data["waitingFor"]`` says what it asks for.
 
     Attributes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -25,7 +27,7 @@ from claude_trio._launch import (
     merge_settings,
     snapshot_arguments,
 )
-from claude_trio._start_files import start_files
+from claude_trio._start_files import _remove, start_files
 
 
 @pytest.mark.parametrize(
@@ -374,6 +376,10 @@ def test_what_is_given_wins_over_a_profile() -> None:
     assert ("Bash",) == BackendOptions.for_agent(cwd=".", tools=["Bash"]).allowed_tools
 
 
+def refuse(*_: object) -> None:
+    raise OSError(24, "Too many open files")
+
+
 def test_files_are_private_and_go_with_the_block(tmp_path: Path) -> None:
     options = BackendOptions(
         cwd=".",
@@ -393,10 +399,42 @@ def test_files_are_private_and_go_with_the_block(tmp_path: Path) -> None:
             )
             assert "--settings" == next(iter(files.flags))
         assert [] == list(tmp_path.iterdir())
+        with start_files(options) as files:
+            (files.directory / "told").touch()
+        assert [] == list(tmp_path.iterdir())
+        with start_files(options) as files:
+            patch.setattr(shutil, "rmtree", refuse)
+            (files.directory / "told").touch()
+            with pytest.warns(ResourceWarning, match="could not be removed"):
+                _remove(files.directory, files.flags.values())
+            # What is private went nevertheless, without a descriptor.
+            assert ["told"] == [path.name for path in files.directory.iterdir()]
+            (files.directory / "told").unlink()
+        assert [] == list(tmp_path.iterdir())
         with pytest.raises(ProcessError, match="cannot write the files"):
             patch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
             with start_files(options):
                 raise AssertionError
+
+
+def test_the_readme_names_every_option_and_its_default() -> None:
+    readme = Path(__file__).parent.parent / "README.md"
+    if not readme.exists():
+        pytest.skip("the README is not beside an installed package")
+    table = readme.read_text().partition("## Options")[2].partition("\n\n**")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): row[1].strip() for row in rows}
+    fields = attrs.fields_dict(BackendOptions)
+    assert [*fields] == [*told]
+    made = BackendOptions(cwd=".")
+    for name in set(fields) - {"cwd", "on_parse_error"}:
+        assert repr(getattr(made, name)) == told[name], name
+
+
+def test_every_option_is_documented() -> None:
+    documented = (inspect.getdoc(BackendOptions) or "").partition("Args:")[2]
+    for field in attrs.fields(BackendOptions):
+        assert f"\n    {field.name}: " in documented, field.name
 
 
 def test_secrets_are_not_shown() -> None:

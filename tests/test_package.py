@@ -24,6 +24,7 @@ PACKAGE = Path(claude_trio.__file__).parent
 USE = {
     *("open_backend", "ClaudeCodeBackend", "BackendOptions", "Turn", "SessionInfo"),
     *("AssistantMessage", "UserMessage", "SystemMessage", "ResultMessage", "Event", "Usage"),
+    *("ContextWindow", "RateLimit"),
     *("TextBlock", "ThinkingBlock", "ToolUseBlock", "ToolResultBlock", "UnknownBlock"),
     *("ContentBlock", "check", "CheckReport", "Finding", "find_cli", "TESTED_CLI_VERSIONS"),
 }

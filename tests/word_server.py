@@ -30,4 +30,6 @@ def answer(request: dict[str, object]) -> dict[str, object]:
 for line in sys.stdin:
     request = json.loads(line)
     if "id" in request:
-        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer(request)}), flush=True)
+        reply = {"jsonrpc": "2.0", "id": request["id"], **answer(request)}
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()

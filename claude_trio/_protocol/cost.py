@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from ..errors import BackendError, RateLimitError
 from ..events import ContextWindow, RateLimit, ResultMessage, Usage
 from .normalize import structure_usage
+
+_USED_UP: Final = 100  # per cent
 
 
 @attrs.frozen
@@ -100,6 +103,8 @@ class CostMeter:
     def tell(self, line: StatusLine) -> None:
         """Take what the CLI has just told."""
         self.latest, self._told_since = line, True
+        if self.before is None and self._answered is None:  # told late, but of what went before
+            self.before = line
 
     def answer(self, usage: Usage) -> None:
         """Take the usage of a message of the model, as its record has it."""
@@ -139,6 +144,15 @@ class CostMeter:
             context_window=now.context_window,
             rate_limits=now.rate_limits,
         )
+
+    def explain(self, error: BackendError) -> None:
+        """Add to an error about a limit what was told of the one that is used up, if it lacks it."""
+        limits = self.latest.rate_limits if self.latest is not None else None
+        if not isinstance(error, RateLimitError) or error.resets_at is not None or not limits:
+            return
+        for name, limit in limits.items():
+            if limit.used_percentage >= _USED_UP and limit.resets_at is not None:
+                error.resets_at, error.limit_type = limit.resets_at, error.limit_type or name
 
 
 #: What a process has used that has done nothing.

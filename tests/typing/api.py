@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -16,12 +16,14 @@ from claude_trio import (
     ClaudeCodeBackend,
     CLINotFoundError,
     ContentBlock,
+    ContextWindow,
     Event,
     Finding,
     JsonlWatcher,
     MessageParseError,
     ProcessError,
     PtyClaudeProcess,
+    RateLimit,
     RateLimitError,
     Record,
     ResultMessage,
@@ -57,6 +59,18 @@ def options() -> None:
         settings={"permissions": {"allow": ["Bash(ls)"]}},
         trust_workspace=True,
         prestart=2,
+        effort="low",
+        thinking={"type": "enabled", "budget_tokens": 2000},
+        output_format={"type": "json_schema", "schema": {"type": "object"}},
+        extra_body={"temperature": 0.5},
+        tools=["Bash"],
+        allowed_tools=("Bash(ls *)",),
+        add_dirs=["/tmp", Path("/")],
+        mcp_servers={"words": {"command": "words", "args": ["-v"]}},
+        agents={"critic": {"description": "Judges", "prompt": "You judge."}},
+        setting_sources=["user", "project"],
+        extra_args={"debug": None, "name": "x"},
+        include_cost=True,
     )
     assert_type(made, BackendOptions)
     assert_type(made.cwd, Path)
@@ -66,6 +80,12 @@ def options() -> None:
     assert_type(made.settings, Mapping[str, Any])
     assert_type(made.trust_workspace, bool)
     assert_type(made.prestart, int)
+    assert_type(made.tools, Sequence[str] | None)
+    assert_type(made.add_dirs, Sequence[Path])
+    assert_type(made.mcp_servers, Mapping[str, Any] | None)
+    assert_type(BackendOptions.for_chat(cwd=".", model="opus"), BackendOptions)
+    assert_type(BackendOptions.for_agent(cwd=".", tools=["Read"]), BackendOptions)
+    BackendOptions(cwd=".", effort="huge")  # type: ignore[arg-type]  # no such effort
     BackendOptions(cwd=".", permission_mode="yolo")  # type: ignore[arg-type]  # no such mode
     BackendOptions(".")  # type: ignore[call-arg]  # by keyword only
 
@@ -89,6 +109,9 @@ async def conversation() -> None:
         assert_type(backend, ClaudeCodeBackend)
         turn = backend.complete([{"role": "user", "content": "hi"}])
         assert_type(turn, Turn)
+        chosen = backend.complete([], model="opus", effort="max", permission_mode="plan")
+        assert_type(chosen, Turn)
+        backend.complete([], effort="huge")  # type: ignore[arg-type]  # no such effort
         async for event in turn:
             assert_type(event, Event)
             handle(event)
@@ -118,6 +141,10 @@ def handle(event: Event) -> str | None:
         case ResultMessage(is_error=failed):
             assert_type(failed, bool)
             assert_type(event.usage + Usage(), Usage)
+            assert_type(event.model_usage, Mapping[str, Usage])
+            assert_type(event.total_cost_usd, float | None)
+            assert_type(event.context_window, ContextWindow | None)
+            assert_type(event.rate_limits, Mapping[str, RateLimit] | None)
             return event.result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -44,9 +45,11 @@ class CostWatch:
             notices.watch(self.path, callback)
 
     def detach(self, notices: FileNotices) -> None:
-        """Want no more notices."""
+        """Want no more notices of a process that has ended, and remove what it has told."""
         if self.path is not None:
             notices.forget(self.path)
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     def begin(self) -> None:
         """A turn begins."""

@@ -150,7 +150,7 @@ class Session:
     def _open_files(self) -> None:
         wanted = self.options.include_cost
         self._cost = CostWatch(
-            self.start_files.status_line(self.session_id) if wanted else None,
+            self.start_files.new_status_line() if wanted else None,
             anew=self._before is None,
         )
         self._files = SessionFiles(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -36,9 +37,9 @@ class StartFiles:
     directory: Path
     flags: Mapping[str, Path]
 
-    def status_line(self, session_id: str) -> Path:
-        """Return where a session's CLI is to leave what it tells its status line."""
-        return self.directory / f"{session_id}.status-line.json"
+    def new_status_line(self) -> Path:
+        """Return where one process is to leave what it tells its status line."""
+        return self.directory / f"{secrets.token_hex(8)}.json"
 
 
 @contextlib.contextmanager

@@ -931,7 +931,15 @@ async def left_in_a_turn(backend: ClaudeCodeBackend) -> None:
 KEPT: list[Turn] = []
 
 
-@pytest.mark.parametrize("use", [resumed_and_warm, interrupted, left_in_a_turn])
+async def with_another_choice(backend: ClaudeCodeBackend) -> None:
+    await backend.complete(ask("one")).get_final_text()
+    messages = ask("two", ("one", "echo: one"))
+    await backend.complete(messages, effort="low").get_final_text()
+
+
+@pytest.mark.parametrize(
+    "use", [resumed_and_warm, interrupted, left_in_a_turn, with_another_choice]
+)
 async def test_other_uses_cancelled_anywhere_leave_nothing_and_do_not_hang(
     world: World, make_fake: Fake, use: Callable[[ClaudeCodeBackend], Awaitable[None]]
 ) -> None:

@@ -389,7 +389,7 @@ class Session:
             now=datetime.datetime.now(datetime.UTC),
         )
         try:
-            self._files.begin_with(history)
+            self._files.begin_with(history.data)
         except OSError as exc:
             raise failures.not_written(self._files.transcript, exc, self.session_id) from exc
 

@@ -57,9 +57,8 @@ def histories(*messages: dict[str, Any]) -> tuple[Exchange, ...]:
 
 
 def transcript_of(*messages: dict[str, Any]) -> list[dict[str, Any]]:
-    data = write_transcript(
-        parse_messages(messages).messages, session_id="s", cwd="/w", model=None, now=NOW
-    )
+    said = parse_messages(messages).messages
+    data = write_transcript(said, session_id="s", cwd="/w", model=None, now=NOW).data
     assert data.isascii()
     return [json.loads(line) for line in data.decode().splitlines()]
 

@@ -243,7 +243,42 @@ def test_messages_are_cut_at_what_the_user_said() -> None:
         (["hello"], TypeError, r"messages\[0\] must be a mapping"),
         ([user("a"), assistant("b")], ValueError, "must end with a message whose role is 'user'"),
         ([assistant("b"), user("a")], ValueError, r"messages\[0\] must have the role 'user'"),
-        ([{"role": "system", "content": "x"}], ValueError, r"messages\[0\].role must be"),
+        ([{"role": "tool", "content": "x"}], ValueError, r"messages\[0\].role must be"),
+        (
+            [{"role": "system", "content": "x"}, user("a")],
+            ValueError,
+            "BackendOptions.system_prompt",
+        ),
+        (
+            [user("a"), {"role": "system", "content": [RESULT]}, user("b")],
+            ValueError,
+            r"messages\[1\] has the role 'system' and may hold text only",
+        ),
+        (
+            [
+                user("a"),
+                assistant("b"),
+                {"role": "system", "content": "S"},
+                assistant("c"),
+                user("d"),
+            ],
+            ValueError,
+            r"messages\[2\] has the role 'system' and stands between two",
+        ),
+        (
+            [
+                user("a"),
+                assistant([CALL]),
+                user([{**RESULT, "is_error": True, "content": [{"type": "image"}]}]),
+            ],
+            ValueError,
+            r"messages\[2\].content\[0\] is a tool_result with is_error",
+        ),
+        (
+            [user("a"), assistant([thought("hm")]), user("b")],
+            ValueError,
+            r"messages\[1\] holds nothing but thinking",
+        ),
         ([user(None)], TypeError, r"messages\[0\].content must be a string or a list"),
         ([user("  ")], ValueError, r"messages\[0\].content is empty"),
         ([user([])], ValueError, r"messages\[0\].content is empty"),

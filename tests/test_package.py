@@ -27,6 +27,7 @@ USE = {
     *("ContextWindow", "RateLimit"),
     *("TextBlock", "ThinkingBlock", "ToolUseBlock", "ToolResultBlock", "UnknownBlock"),
     *("ContentBlock", "check", "CheckReport", "Finding", "find_cli", "TESTED_CLI_VERSIONS"),
+    "hash_history",
 }
 ERRORS = {
     *("BackendError", "AuthError", "ProcessError", "CLINotFoundError", "RateLimitError"),
@@ -75,8 +76,8 @@ def imports(path: Path) -> Iterator[str]:
 
 
 PURE = {
-    *("__future__", "collections", "datetime", "enum", "hashlib", "json", "math", "re", "typing"),
-    *("unicodedata", "uuid", "attrs", "cattrs"),
+    *("__future__", "base64", "binascii", "collections", "datetime", "decimal", "enum", "hashlib"),
+    *("json", "math", "re", "typing", "unicodedata", "uuid", "attrs", "cattrs"),
     "zoneinfo",  # values, out of the system's table of time zones
 }
 

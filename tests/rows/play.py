@@ -27,7 +27,7 @@ from claude_trio import (
     open_backend,
 )
 from claude_trio._protocol import keys
-from claude_trio._protocol.history import Said
+from claude_trio._protocol.messages import Said
 from claude_trio._protocol.outcome import Outcome
 from claude_trio._session import Session
 from claude_trio.testing import LoopbackApi, RecordedRequest, World

@@ -1,0 +1,189 @@
+"""The model receives the messages that were given: the real CLI on written transcripts.
+
+What the loopback API received is compared with the messages, block by block. The CLI may add only
+what `received` takes off: messages of its own in the system's role, and reminders at the head of one
+message of the user's. `EXACT` are options with which it adds no reminder.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+import trio
+from generated import PDF, PNG, Message, conversations, media, text
+from hypothesis import HealthCheck, Phase, given, settings
+
+from claude_trio import BackendOptions, Turn, open_backend
+from claude_trio._protocol.history import parse_messages
+from claude_trio._protocol.javascript import to_json
+from claude_trio._protocol.transcript import write_transcript
+from claude_trio.testing import LoopbackApi, RecordedRequest, World
+
+pytestmark = pytest.mark.real_cli
+
+Options: TypeAlias = Callable[..., BackendOptions]
+EXACT: Final[dict[str, Any]] = {
+    "model": "claude-opus-4-8",  # takes system messages in a conversation
+    "system_prompt": "You are being tested.",
+    "settings": {"attribution": {"commit": "", "pr": ""}},
+}
+CALL: Final = {
+    "type": "tool_use",
+    "id": "call_1",
+    "name": "mcp__made__up",
+    "input": {"a": [1, 2.5]},
+}
+OTHER: Final = {"type": "tool_use", "id": "call_2", "name": "no_such_tool", "input": {}}
+
+
+@pytest.fixture
+def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    def make(**how: Any) -> BackendOptions:
+        env = world.env(api.base_url, **how.pop("env", {}))
+        return BackendOptions(**{"cwd": world.cwd, "cli_path": real_cli, "env": env, **how})
+
+    return make
+
+
+def user(content: Any) -> Message:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: Any) -> Message:
+    return {"role": "assistant", "content": content}
+
+
+def system(content: Any) -> Message:
+    return {"role": "system", "content": content}
+
+
+async def final_text(turn: Turn) -> str:
+    with trio.fail_after(60):
+        return await turn.get_final_text()
+
+
+def received(request: RecordedRequest) -> list[Message]:
+    """Return what the user and the model said in a request: what the CLI adds is taken off."""
+    found: list[Message] = []
+    for message in copy.deepcopy(request.messages):
+        if message["role"] == "system":
+            continue
+        content = message["content"]
+        blocks = [text(content)] if isinstance(content, str) else content
+        for block in blocks:
+            block.pop("cache_control", None)
+        found.append({"role": message["role"], "content": blocks})
+    # The reminders stand at the head of the first message of a user's, or of the newest.
+    for message in (found[0], found[-1]):
+        while message["content"][0].get("text", "").startswith("<system-reminder>\n"):
+            del message["content"][0]
+    return found
+
+
+def meant(messages: list[Message], *, thinking: bool = False) -> list[Message]:
+    """Return the messages as the API has them: neighbours joined, a string as a block of text."""
+    said = parse_messages(messages).messages
+    written = write_transcript(
+        said,
+        session_id="",
+        cwd="",
+        model=None,
+        now=datetime.datetime.now(datetime.UTC),
+        may_think=lambda _, __: thinking,
+    )
+    return [message.to_dict() for message in written.messages]
+
+
+def assert_received(messages: list[Message], request: RecordedRequest) -> None:
+    for ours, theirs in itertools.zip_longest(meant(messages), received(request)):
+        assert to_json(ours) == to_json(theirs)
+    # What the system says stands behind the user's message, in front of what the CLI says there.
+    said = {}
+    for before, message in itertools.pairwise(request.messages):
+        if message["role"] == "system":
+            blocks = message["content"]
+            said[id(before)] = blocks if isinstance(blocks, str) else blocks[0]["text"]
+    told = "\n\n".join(words for words in said.values())
+    for message in messages:
+        if message["role"] == "system":
+            assert message["content"] in told
+
+
+MIXED: Final[list[Message]] = [
+    user([text("Look: "), media("image", "image/png", PNG), media("document", "application/pdf", PDF)]),
+    assistant([text("First."), text("Second."), CALL, OTHER]),
+    user(
+        [
+            {"type": "tool_result", "tool_use_id": "call_2", "content": "nothing", "is_error": True},
+            {
+                "type": "tool_result",
+                "tool_use_id": "call_1",
+                "content": [text("42"), media("image", "image/png", PNG)],
+            },
+            text("And now?"),
+        ]
+    ),
+    system("The user is in a hurry."),
+    assistant("Grüße \u2028 🦆\n"),
+    user("/cost\n!ls @file"),
+    assistant([{**CALL, "id": "call_3"}]),
+    user([{"type": "tool_result", "tool_use_id": "call_3"}]),
+]  # fmt: skip
+
+
+async def test_mixed_content_is_received_as_it_is(options: Options, api: LoopbackApi) -> None:
+    async with open_backend(options(**EXACT)) as backend:
+        turn = backend.complete(MIXED)
+        assert await final_text(turn) == "ok"
+        assert turn.session is not None
+        assert turn.session.origin == "resumed"
+    (request,) = api.conversations
+    assert_received(MIXED, request)
+
+
+def numbered(count: int) -> list[Message]:
+    messages = [user(f"question {i} " + "x" * 400) for i in range(count)]
+    for i in range(1, count, 2):
+        messages[i] = assistant(f"answer {i} " + "y" * 400)
+    return messages if count % 2 else [*messages, user("the last one")]
+
+
+@pytest.mark.parametrize("count", [2, 20, 1000])
+async def test_histories_of_any_length_are_received_whole(
+    options: Options, api: LoopbackApi, count: int
+) -> None:
+    messages = numbered(count)
+    async with open_backend(options(**EXACT)) as backend:
+        assert await final_text(backend.complete(messages)) == "ok"
+    assert_received(messages, api.conversations[0])
+    assert count + 1 == len(received(api.conversations[0]))
+
+
+async def test_any_valid_list_of_messages_is_received_as_it_is(
+    options: Options, api: LoopbackApi
+) -> None:
+    async def send(messages: list[Message]) -> None:
+        asked = len(api.conversations)
+        async with open_backend(options(**EXACT)) as backend:
+            assert await final_text(backend.complete(messages)) == "ok"
+        assert_received(messages, api.conversations[asked])
+
+    # Some fifty messages go into each start of the CLI.
+    @settings(
+        max_examples=10 * settings().max_examples // 100,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(conversations(least=8, most=16))
+    def each_arrives(messages: list[Message]) -> None:
+        trio.from_thread.run(send, messages)
+
+    await trio.to_thread.run_sync(each_arrives)

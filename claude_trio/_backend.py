@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._cli import find_cli
+from ._cold import Cold
 from ._inbox import Inbox
 from ._launch import config_directory, config_file
 from ._notices import FileNotices, open_notices
@@ -24,6 +25,7 @@ from ._trust import accept_trust
 from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
 from ._ways import Ways
+from .errors import StartupError
 from .options import BackendOptions, Effort, PermissionMode
 
 
@@ -39,6 +41,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
     _config_directory: Path
     _notices: FileNotices
     _ways: Ways
+    _cold: Cold
     _sessions: list[Session] = attrs.field(factory=list)
     #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
     _idle: dict[str, list[Session]] = attrs.field(factory=dict)
@@ -120,12 +123,22 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
                 session.stop()
         if self._closed:
             raise trio.ClosedResourceError("this backend has been closed")
-        session = self._new_session(options, conversation)
+        return await self._begin_new(options, conversation)
+
+    async def _begin_new(
+        self, options: BackendOptions, conversation: Conversation, *, written: bool = False
+    ) -> tuple[Session, Inbox]:
+        session = self._new_session(options, conversation, written=written)
         try:
             return session, await session.start(self._nursery, conversation)
         except NoEditor:
-            session = self._new_session(options, conversation, written=True)
-        return session, await session.start(self._nursery, conversation)
+            written, again = True, conversation
+        except StartupError as exc:
+            another = self._cold.another_way(conversation, exc)
+            if session.origin == "fresh" or another is None:
+                raise
+            again = another
+        return await self._begin_new(options, again, written=written)
 
     def _can_go_on(
         self, ended: Session, conversation: Conversation, options: BackendOptions
@@ -153,6 +166,7 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             self._config_directory,
             self._notices,
             self._ways,
+            self._cold,
             on_idle=self._add_idle,
             on_end=self._forget,
         )
@@ -256,7 +270,7 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
             async with trio.open_nursery() as nursery:
                 backend = ClaudeCodeBackend._create(  # noqa: SLF001
                     *(options, nursery, program, environment, files, directory, notices),
-                    Ways(options),
+                    *(Ways(options), Cold()),
                 )
                 if options.prestart:
                     nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001

@@ -9,7 +9,6 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import math
 import uuid
@@ -20,6 +19,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import trio
 
+from ._cold import Cold
 from ._cost import CostWatch
 from ._editor import Editor, open_editor
 from ._files import SessionFiles
@@ -27,12 +27,12 @@ from ._inbox import Inbox
 from ._launch import STATUS_LINE, arguments, snapshot_arguments, version_numbers
 from ._notices import FileNotices
 from ._protocol import failures, keys, screens
-from ._protocol.history import Conversation, Exchange, exchange_of
+from ._protocol.history import Conversation, Exchange, exchange_of, extended
 from ._protocol.outcome import Outcome
 from ._protocol.records import Record
 from ._protocol.status import Status
-from ._protocol.transcript import write_transcript
 from ._protocol.turns import Command, State, TurnManager
+from ._protocol.verify import HistoryCheck
 from ._pty import PtyClaudeProcess, open_pty_process
 from ._start_files import StartFiles
 from ._startup import StartupWatch, exit_error, startup_error
@@ -106,6 +106,7 @@ class Session:
         config_directory: Where that CLI keeps its sessions.
         notices: Tells when a file was written.
         ways: How prompts get to the CLI.
+        cold: Writes what a process is started on.
         on_idle: Called when the conversation can take another prompt.
         on_end: Called when the session is over.
     """
@@ -117,6 +118,7 @@ class Session:
     config_directory: Path
     notices: FileNotices
     ways: Ways
+    cold: Cold
     on_idle: Callable[[Session], None]
     on_end: Callable[[Session], None]
     origin: Origin = "fresh"
@@ -142,6 +144,11 @@ class Session:
     _defect: BackendError | None = None
     #: The CLI has begun a new, empty conversation in this turn.
     _cleared: bool = False
+    #: Whether the model has seen the history that was written; None when that is settled.
+    _check: HistoryCheck | None = None
+    #: What the turn has for its consumer meanwhile.
+    _held: list[Event] = attrs.field(factory=list)
+    _notes: tuple[Event, ...] = ()
     _give_up_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -374,6 +381,8 @@ class Session:
         self.prompt = Exchange(conversation.prompt)
         self._cost.begin()
         self.inbox = Inbox(at, patience=self.options.stall_timeout or math.inf)
+        self.inbox.put(self._notes)
+        self._notes = ()
         self.turn_count += 1
         self._give_up_at = None
         self._files.look_now()
@@ -381,15 +390,10 @@ class Session:
 
     def _write_history(self, conversation: Conversation) -> None:
         self.origin = "resumed"
-        history = write_transcript(
-            conversation.messages,
-            session_id=self.session_id,
-            cwd=str(self.options.cwd),
-            model=self.options.model,
-            now=datetime.datetime.now(datetime.UTC),
-        )
+        beginning = self.cold.begin(conversation, self.session_id, self.options)
+        self._check, self._notes = beginning.check, beginning.notes
         try:
-            self._files.begin_with(history.data)
+            self._files.begin_with(beginning.data)
         except OSError as exc:
             raise failures.not_written(self._files.transcript, exc, self.session_id) from exc
 
@@ -457,15 +461,18 @@ class Session:
             fresh_prompt = snapshot_arguments(self.options, self._before.cli_version)
             which = ["--resume", self.session_id, *fresh_prompt]
         elif self.origin == "resumed":
-            which = ["--resume", self.session_id, "--reply-on-resume"]
+            which = ["--resume", self.session_id, *self.cold.flags]
         else:
             which = ["--session-id", self.session_id]
         return [str(self.program), *which, *arguments(self.options, self.start_files.flags)]
 
     def _environment(self) -> Mapping[str, str]:
-        if self._cost.path is None:
-            return self.environment
-        return {**self.environment, STATUS_LINE: str(self._cost.path)}
+        env = dict(self.environment)
+        if self._cost.path is not None:
+            env[STATUS_LINE] = str(self._cost.path)
+        if self._before is None and self.origin == "resumed":
+            env |= self.cold.environment
+        return env
 
     async def _attend(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
         async with trio.open_nursery() as nursery:
@@ -565,6 +572,7 @@ class Session:
         for record in records:
             if record.type == "user":  # perhaps a tool's result; what its subagent said came before
                 self._feed_subagents(now)
+            self._verify(record)
             self._deliver(self.turns.feed(record, now))
         self._feed_subagents(now)
 
@@ -573,8 +581,25 @@ class Session:
             self._deliver(self.turns.feed_subagent(record, tool_use_id, now))
 
     def _deliver(self, events: Iterable[Event]) -> None:
-        if self.inbox is not None and events:
+        if self._check is not None:
+            self._held.extend(events)
+        elif self.inbox is not None and events:
             self.inbox.put(events)
+
+    def _verify(self, record: Record) -> None:
+        """Let go of what was held, once it is clear that the model has seen the history."""
+        if self._check is None:
+            return
+        self._check.feed(record)
+        if self._check.answered:
+            problem = self._check.problem
+            if problem is not None:
+                self.turns.fail(failures.not_seen(problem, self.session_id))
+            self._end_check(deliver=problem is None)
+
+    def _end_check(self, *, deliver: bool = True) -> None:
+        held, self._check, self._held = self._held, None, []
+        self._deliver(held if deliver else ())
 
     def _look_at_status(self) -> Status:
         status = self._files.read_status()
@@ -643,6 +668,7 @@ class Session:
         inbox, outcome = self.inbox, self.turns.outcome
         if inbox is None or outcome is None:
             return
+        self._end_check()
         if not (outcome.reusable and self.alive):
             self.stop()
             if not ended:
@@ -653,7 +679,7 @@ class Session:
             self.exchanges, self._cleared = (), False
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
-            self.exchanges = (*self.exchanges, lived)
+            self.exchanges = extended(self.exchanges, lived)
         if outcome.error is not None and outcome.error.kind == "altered":
             self.ways.distrust(self._way)
         self.inbox = self.prompt = None

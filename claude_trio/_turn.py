@@ -14,7 +14,7 @@ from ._inbox import Inbox
 from ._protocol.history import Conversation
 from ._session import Session, SessionInfo
 from ._util import NoPublicConstructor
-from .errors import TurnTimeout
+from .errors import BackendError, TurnTimeout
 from .events import AssistantMessage, ContentBlock, Event, ResultMessage
 from .options import BackendOptions
 
@@ -141,7 +141,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             if self._inbox is None or self._closed:
                 raise trio.ClosedResourceError("this turn was closed while it began")
             self._inbox.interrupted = self._interrupted
-            if self._options.turn_timeout is not None:
+            if self._options.turn_timeout is not None and self._deadline == math.inf:
                 self._deadline = self._inbox.opened_at + self._options.turn_timeout
         inbox = self._inbox
         # The session puts the watchdog off whenever the CLI gives a sign of life.
@@ -155,7 +155,19 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             if inbox.watchdog.cancelled_caught:
                 hung = f"gave no sign of life for {self._options.stall_timeout:g}"
                 raise self._too_late("stalled", hung)
+        if not inbox.events and inbox.outcome is not None and not self._closed:
+            error = inbox.outcome.error
+            if error is not None and error.kind == "not_seen":
+                return await self._wait_again(inbox, error)
         return inbox
+
+    async def _wait_again(self, inbox: Inbox, error: BackendError) -> Inbox:
+        """Begin once more, by a way on which the history cannot get lost."""
+        self._conversation = attrs.evolve(self._conversation, not_seen=error.message)
+        self._session = self._inbox = None
+        self._interrupted = inbox.interrupted
+        self._beginning, self._begun = trio.CancelScope(), trio.Event()
+        return await self._wait()
 
     def _too_late(self, kind: str, what: str) -> TurnTimeout:
         assert self._session is not None

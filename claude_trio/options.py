@@ -25,6 +25,10 @@ Effort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
 SettingSource: TypeAlias = Literal["user", "project", "local"]
 
 
+#: How a history is told to a new process; see `BackendOptions`.
+HistoryStrategy: TypeAlias = Literal["native_jsonl", "concat_message"]
+
+
 def log_unreadable(error: MessageParseError) -> None:
     """Log a line that cannot be read: what happens to one unless something else is asked for."""
     logging.getLogger("claude_trio").warning("%s", error)
@@ -110,6 +114,12 @@ class BackendOptions:
             that it holds, as if you had said yes to its question there. Opening a backend then
             records the answer in the CLI's own configuration file, where it stays. Without it, a
             `cwd` that is not trusted yet makes each start fail with a `StartupError`.
+        history: How a conversation is told to a new process. With ``native_jsonl``, the default, it
+            is written as a transcript, and the model sees the messages as they are; where the first
+            answer shows that it has not, the turn begins again with the other way, and a
+            `SystemMessage`, ``history_retold``, says why. With ``concat_message`` the history is
+            JSON in the first message: understood by any CLI, at the cost of thinking, of the
+            authority of the model's own words, and of the cache.
         prestart: How many processes to keep ready for fresh conversations, beyond those in use.
             They are started in the background, when the backend opens and after one was taken; an
             idle CLI takes about 230 MB.
@@ -194,6 +204,9 @@ class BackendOptions:
     include_cost: bool = attrs.field(default=False, validator=check.flag)
     trust_workspace: bool = attrs.field(default=False, validator=check.flag)
     # -- the backend
+    history: HistoryStrategy = attrs.field(
+        default="native_jsonl", validator=check.choice(HistoryStrategy)
+    )
     prestart: int = attrs.field(default=0, validator=check.count)
     turn_timeout: float | None = attrs.field(default=None, validator=check.optional_seconds)
     stall_timeout: float | None = attrs.field(default=300.0, validator=check.optional_seconds)

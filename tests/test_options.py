@@ -96,6 +96,7 @@ from claude_trio._start_files import _remove, start_files
         ("extra_args", {"name": "a\0"}, ValueError),
         ("extra_args", [], TypeError),
         ("include_cost", 1, TypeError),
+        ("history", "fold", ValueError),
         ("dangerously_skip_permissions", "yes", TypeError),
         ("env", {"A": 1}, TypeError),
         ("env", {"A=B": "x"}, ValueError),

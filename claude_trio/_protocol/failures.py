@@ -134,6 +134,15 @@ def not_loaded() -> SessionError:
     )
 
 
+def not_seen(problem: str, session_id: str) -> SessionError:
+    """Return the error for a written history that the model has not seen as it was written."""
+    return SessionError(
+        f"the model has not seen the history as it was written: {problem}",
+        kind="not_seen",
+        session_id=session_id,
+    )
+
+
 def not_accepted() -> SessionError:
     """Return the error for a prompt that had no effect."""
     return SessionError(

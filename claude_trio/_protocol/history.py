@@ -46,6 +46,8 @@ class Conversation:
     exchanges: tuple[Exchange, ...]
     prompt: tuple[Block, ...]
     messages: tuple[Said, ...]
+    #: Why the model did not see the messages as such, where it was tried.
+    not_seen: str | None = None
 
     @property
     def prompt_text(self) -> str | None:
@@ -107,6 +109,19 @@ def _replies(events: Sequence[Event]) -> Iterator[Said]:
             yield Said("user", tuple(block.to_dict() for block in event.content))
     if blocks:
         yield Said("assistant", tuple(blocks))
+
+
+def extended(exchanges: Sequence[Exchange], lived: Exchange) -> tuple[Exchange, ...]:
+    """Return what a conversation has lived through with one exchange more.
+
+    A prompt that brings the results of tools goes on with the exchange before it, as it does where
+    messages are cut.
+    """
+    said = Said("user", lived.prompt)
+    if not (exchanges and said.is_tool_result):
+        return (*exchanges, lived)
+    last = exchanges[-1]
+    return (*exchanges[:-1], attrs.evolve(last, reply=(*last.reply, said, *lived.reply)))
 
 
 def fingerprint(exchanges: Sequence[Exchange]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
+from ._archive import Archive
 from ._protocol.concat import concat_messages
-from ._protocol.history import Conversation
+from ._protocol.history import Conversation, messages_after
 from ._protocol.messages import Block, Said
 from ._protocol.transcript import write_transcript
 from ._protocol.verify import HistoryCheck
@@ -40,6 +42,7 @@ class Beginning:
 class Cold:
     """Writes the transcripts of one backend."""
 
+    archive: Archive = attrs.field(factory=Archive)
     #: Whether the CLI answers the history that it is started on when it is told to by a flag.
     _has_flag: bool = True
 
@@ -77,13 +80,20 @@ class Cold:
             session_id: The name of the new session.
             options: How it is run.
         """
-        messages = conversation.messages
+        messages, prefix = conversation.messages, None
+        preamble: Sequence[Mapping[str, Any]] = ()
         retold = options.history == "concat_message" or conversation.not_seen is not None
         notes: list[SystemMessage] = []
         if conversation.not_seen is not None:
             notes.append(_note("history_retold", conversation.not_seen, session_id))
-        if retold and conversation.exchanges:
+        if not conversation.exchanges:
+            retold = False
+        elif retold:
             messages = concat_messages(messages)
+        elif prefix := self.archive.longest_prefix(conversation.exchanges, options):
+            messages = messages_after(conversation, prefix.length)
+        else:
+            preamble = self.archive.preamble(options)
         media = sum(_count_media(block) for said in messages for block in said.blocks)
         if media > _MOST_MEDIA:
             much = (
@@ -97,12 +107,16 @@ class Cold:
             model=options.model,
             now=datetime.datetime.now(datetime.UTC),
             may_think=partial(self._may_think, options),
+            preamble=preamble,
+            parent=prefix.leaf if prefix is not None else None,
         )
-        check = None if messages is not conversation.messages else HistoryCheck(written)
-        return Beginning(written.data, check, tuple(notes))
+        data = (prefix.data if prefix is not None else b"") + written.data
+        return Beginning(data, None if retold else HistoryCheck(written), tuple(notes))
 
-    def _may_think(self, options: BackendOptions, said: Said, _: Block) -> bool:
-        return said.model is not None and said.model == options.model
+    def _may_think(self, options: BackendOptions, said: Said, block: Block) -> bool:
+        """Whether the model is the one that has thought this; of another one, the API refuses it."""
+        named = said.model is not None and said.model == options.model
+        return named or self.archive.has_thought(block, options)
 
 
 def _note(subtype: str, reason: str, session_id: str) -> SystemMessage:

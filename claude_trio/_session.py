@@ -680,6 +680,14 @@ class Session:
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = extended(self.exchanges, lived)
+            if outcome.kind == "completed":
+                self.cold.archive.remember(
+                    self._files.transcript,
+                    self.exchanges,
+                    self.turns.events,
+                    self.options,
+                    fresh=self.origin == "fresh",
+                )
         if outcome.error is not None and outcome.error.kind == "altered":
             self.ways.distrust(self._way)
         self.inbox = self.prompt = None

@@ -116,6 +116,7 @@ ORDER = [
         "_cost",
         "_startup",
         "_inbox",
+        "_archive",
         "_cold",
         "_session",
         "_prestart",

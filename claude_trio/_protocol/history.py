@@ -55,6 +55,12 @@ class Conversation:
         return plain_text(self.prompt)
 
 
+def messages_after(conversation: Conversation, length: int) -> tuple[Said, ...]:
+    """Return the messages behind so many exchanges, the new prompt last."""
+    before = sum(1 + len(exchange.reply) for exchange in conversation.exchanges[:length])
+    return conversation.messages[before:]
+
+
 def parse_messages(messages: object) -> Conversation:
     """Check a list of messages and cut it into exchanges.
 
@@ -134,6 +140,16 @@ def same_history(given: Sequence[Exchange], lived: Sequence[Exchange]) -> bool:
     return fingerprint(given) == fingerprint(lived) and all(
         _same_reply(ours.reply, theirs.reply) for ours, theirs in zip(given, lived, strict=True)
     )
+
+
+def shared(given: Sequence[Exchange], lived: Sequence[Exchange]) -> int:
+    """Return how many exchanges, from the first on, a conversation has in common with another."""
+    count = 0
+    for ours, theirs in zip(given, lived, strict=False):
+        if not same_history((ours,), (theirs,)):
+            break
+        count += 1
+    return count
 
 
 def _same_reply(given: Sequence[Said], lived: Sequence[Said]) -> bool:

@@ -19,9 +19,11 @@ from ._protocol.javascript import digest
 from ._protocol.messages import THINKING, Block
 from ._protocol.preamble import preamble_of
 from .events import AssistantMessage, Event
+from .options import BackendOptions
 
 _MOST_CONVERSATIONS: Final = 64
 _MOST_THOUGHTS: Final = 65_536
+_MOST_PREAMBLES: Final = 8
 
 
 @attrs.frozen
@@ -49,6 +51,22 @@ class _Lived:
 
 
 @attrs.define(eq=False)
+class _Preamble:
+    """The transcript that has a preamble; it is read when it is needed."""
+
+    options: BackendOptions
+    _transcript: Path
+    _known: tuple[Mapping[str, Any], ...] | None = None
+
+    def read(self) -> tuple[Mapping[str, Any], ...]:
+        if self._known is None:
+            self._known = ()
+            with contextlib.suppress(OSError, ValueError), self._transcript.open("rb") as file:
+                self._known = preamble_of(_records(file))
+        return self._known
+
+
+@attrs.define(eq=False)
 class Archive:
     """The conversations of one backend, the newest 64 of them."""
 
@@ -62,6 +80,7 @@ class Archive:
         transcript: Path,
         exchanges: tuple[Exchange, ...],
         events: Sequence[Event],
+        options: BackendOptions,
         *,
         fresh: bool,
     ) -> None:
@@ -71,6 +90,7 @@ class Archive:
             transcript: Its file.
             exchanges: What the conversation has lived through, this turn included.
             events: Those of this turn.
+            options: How the process is run.
             fresh: Whether the CLI has begun this transcript itself.
         """
         answers = [
@@ -80,31 +100,38 @@ class Archive:
         ]
         if not answers or answers[-1].uuid is None:
             return
-        lived = self._lived.pop(transcript, None) or _Lived()
-        lived.exchanges = exchanges
+        lived = self._lived.pop(transcript, None) or _Lived(options)
+        lived.options, lived.exchanges = options, exchanges
         lived.ends = {n: end for n, end in lived.ends.items() if n < len(exchanges)}
         lived.ends[len(exchanges)] = answers[-1].uuid
         self._lived[transcript] = lived
         _bound(self._lived, _MOST_CONVERSATIONS)
         for block in (block.to_dict() for answer in answers for block in answer.content):
             if block["type"] in THINKING:
-                self._thoughts[digest(block)] = None
+                self._thoughts[digest(block)] = options.model
         _bound(self._thoughts, _MOST_THOUGHTS)
-        if fresh and not self._preamble:
-            self._unread = transcript
+        if fresh and all(known.options != options for known in self._preambles):
+            self._preambles = [*self._preambles, _Preamble(options, transcript)][-_MOST_PREAMBLES:]
 
-    def has_thought(self, block: Block) -> bool:
-        """Whether a process of this backend has thought this."""
-        return (
-            digest({"signature": "", **block}) in self._thoughts or digest(block) in self._thoughts
-        )
+    def has_thought(self, block: Block, options: BackendOptions) -> bool:
+        """Whether a process with the model of these options has thought this."""
+        name = digest(block)
+        return name in self._thoughts and self._thoughts[name] == options.model
 
-    def longest_prefix(self, exchanges: Sequence[Exchange]) -> Prefix | None:
-        """Return the longest beginning of a conversation that stands in a transcript of ours."""
+    def longest_prefix(
+        self, exchanges: Sequence[Exchange], options: BackendOptions
+    ) -> Prefix | None:
+        """Return the longest beginning of a conversation that stands in a transcript of ours.
+
+        Args:
+            exchanges: The conversation.
+            options: How the process was run that has lived through it.
+        """
         found = [
             (max(ends), path, lived.ends)
             for path, lived in self._lived.items()
-            if (common := shared(exchanges, lived.exchanges))
+            if lived.options == options
+            and (common := shared(exchanges, lived.exchanges))
             and (ends := [n for n in lived.ends if n <= common])
         ]
         for length, path, known in sorted(found, key=lambda each: -each[0]):
@@ -112,13 +139,9 @@ class Archive:
                 return Prefix(data, known[length], length)
         return None
 
-    def preamble(self) -> tuple[Mapping[str, Any], ...]:
-        """Return what the CLI has told the model beside the first message of a conversation."""
-        if self._unread is not None:
-            with contextlib.suppress(OSError, ValueError), self._unread.open("rb") as file:
-                self._preamble = preamble_of(_records(file))
-            self._unread = None
-        return self._preamble
+    def preamble(self, options: BackendOptions) -> tuple[Mapping[str, Any], ...]:
+        """Return what a process with these options tells the model beside a first message."""
+        return next((known.read() for known in self._preambles if known.options == options), ())
 
 
 def _bound(kept: dict[Any, Any], most: int) -> None:

@@ -206,10 +206,13 @@ class UserMessage(Message):
 class SystemMessage(Message):
     """Anything else that the CLI records: notices, and record types that are new to this package.
 
-    Two subtypes stand in no record. ``mcp_failed`` is an attachment that tells of MCP servers which did
+    Some subtypes stand in no record. ``mcp_failed`` is an attachment that tells of MCP servers which did
     not start; ``data["attachment"]["failedMcpServers"]`` has each with its error. Not every version
-    tells, and none does where there are no tools. The other is ``dialog``, for a dialog that the CLI has opened in the turn and
+    tells, and none does where there are no tools. Another one is ``dialog``, for a dialog that the CLI has opened in the turn and
     that was refused because nobody here can answer it; ``data["waitingFor"]`` says what it asks for.
+    ``history_retold``, for a history that the model had not seen as it was written, and that was told
+    again in one message, and ``history_media``, for one with more images and documents than some CLIs
+    send; ``data["reason"]`` says more.
 
     Attributes:
         subtype: The record's ``subtype``, or its ``type`` where it has none.

@@ -12,7 +12,7 @@ import datetime
 import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -254,6 +254,59 @@ async def test_a_cli_without_the_flag_answers_the_history_all_the_same(
             assert turn.session is not None
             assert turn.session.origin == "resumed"
     assert 2 == len(api.conversations)
+
+
+NAMES: Final = [
+    *("plain", "two  words", "a.b.c", "a_b", "UPPER Case", "\u00fcn\u00efc\u00f6d\u00e9"),
+    *("u\u0308ni\u0308co\u0308de\u0301", "duck 🦆", "漢字", "@+=,;'()", ".hidden", "--dashes--"),
+]
+
+
+def odd_directories(root: Path) -> Iterator[Path | str]:
+    """Make the directories, and yield the ways in which they are given."""
+    for name in NAMES:
+        (root / name).mkdir()
+        yield root / name
+    for length, filling in ((200, "x"), (201, "x"), (243, "é."), (420, "x")):
+        path = root
+        while len(str(path)) + 102 < length:
+            path /= (filling * 100)[:100]
+        path /= (filling * 200)[: length - len(str(path)) - 1]
+        path.mkdir(parents=True)
+        assert length == len(str(path))
+        yield path
+    (root / "link").symlink_to(root / "plain")
+    yield root / "link"
+    yield f"{root}/plain/"
+    yield f"{root}/a_b/.././plain"
+    (root / "repository" / ".git").mkdir(parents=True)
+    (root / "repository" / "below").mkdir()
+    yield root / "repository" / "below"
+
+
+async def test_the_transcript_is_found_from_any_directory(
+    options: Options, api: LoopbackApi, world: World
+) -> None:
+    root = world.root / "odd"
+    root.mkdir()
+
+    async def ask(cwd: Path | str, limit: trio.CapacityLimiter) -> None:
+        async with limit, open_backend(options(cwd=cwd, trust_workspace=True, **EXACT)) as backend:
+            turn = backend.complete(HISTORY)
+            assert await final_text(turn) == "ok"
+            assert turn.session is not None
+            assert turn.session.transcript.is_file()
+
+    directories = [*odd_directories(root)]
+    assert 20 == len(directories)
+    limit = trio.CapacityLimiter(3)
+    with trio.fail_after(240):
+        async with trio.open_nursery() as nursery:
+            for cwd in directories:
+                nursery.start_soon(ask, cwd, limit)
+    assert len(directories) == len(api.conversations)
+    for request in api.conversations:
+        assert_received(HISTORY, request)
 
 
 async def test_concat_message_can_be_chosen(options: Options, api: LoopbackApi) -> None:

@@ -128,7 +128,10 @@ def test_a_request_may_go_on_from_another_one() -> None:
 def test_a_history_that_was_compacted_is_not_looked_for() -> None:
     ours = written()
     boundary = {
-        **{"type": "system", "subtype": "compact_boundary", "uuid": "n1", "parentUuid": None},
+        "type": "system",
+        "subtype": "compact_boundary",
+        "uuid": "n1",
+        "parentUuid": None,
         "logicalParentUuid": ours.uuids[-1],
     }
     assert judge(ours, boundary, request("x"), answer("n1")).problem is None

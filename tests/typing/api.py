@@ -41,6 +41,7 @@ from claude_trio import (
     UserMessage,
     check,
     find_cli,
+    hash_history,
     normalize,
     open_backend,
     open_pty_process,
@@ -71,6 +72,7 @@ def options() -> None:
         setting_sources=["user", "project"],
         extra_args={"debug": None, "name": "x"},
         include_cost=True,
+        history="concat_message",
     )
     assert_type(made, BackendOptions)
     assert_type(made.cwd, Path)
@@ -87,6 +89,7 @@ def options() -> None:
     assert_type(BackendOptions.for_agent(cwd=".", tools=["Read"]), BackendOptions)
     BackendOptions(cwd=".", effort="huge")  # type: ignore[arg-type]  # no such effort
     BackendOptions(cwd=".", permission_mode="yolo")  # type: ignore[arg-type]  # no such mode
+    BackendOptions(cwd=".", history="fold")  # type: ignore[arg-type]  # no such strategy
     BackendOptions(".")  # type: ignore[call-arg]  # by keyword only
 
 
@@ -94,6 +97,7 @@ async def machine() -> None:
     assert_type(find_cli(), Path)
     assert_type(find_cli("claude", {"PATH": "/bin"}), Path)
     assert_type(TESTED_CLI_VERSIONS[0], str)
+    assert_type(hash_history([{"role": "user", "content": "hi"}]), str)
     report = await check(BackendOptions(cwd="."), turn=True)
     assert_type(report, CheckReport)
     assert_type(report.ok, bool)

@@ -16,6 +16,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 OLD_CLI = "2.1.197"
+AT_ONCE = ("--numprocesses", "4")
 PUBLISHED = ("claude_trio", "examples")
 CHECKED = ("claude_trio", "tests", "examples", "noxfile.py")
 
@@ -37,7 +38,7 @@ def tests(session: nox.Session) -> None:
     """Run every test, those on the real CLI included, and measure the coverage."""
     install(session, "tests", "real-cli")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *AT_ONCE, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--skip-covered")
 
@@ -62,7 +63,12 @@ def real_cli_old(session: nox.Session) -> None:
             shutil.unpack_archive(archive, folder)
             archive.unlink()
     session.run(
-        "pytest", "-m", "real_cli", *session.posargs, env={"CLAUDE_TRIO_TEST_CLI": str(binary)}
+        "pytest",
+        "-m",
+        "real_cli",
+        *AT_ONCE,
+        *session.posargs,
+        env={"CLAUDE_TRIO_TEST_CLI": str(binary)},
     )
 
 

@@ -55,7 +55,7 @@ def make_result(
         if not isinstance(event, AssistantMessage) or event.error is not None:
             continue
         everybody[event.message_id] = event  # each record has the usage of the whole message
-        if event.parent_tool_use_id is None:
+        if is_answer(event):
             answers.setdefault(event.message_id, []).append(event)
     usage = Usage()
     for records in answers.values():

@@ -61,22 +61,29 @@ class Editor:
 
         Raises:
             ProcessError: The terminal is closed.
+            OSError: The pipe could not be made or opened: no descriptor is left, say.
         """
         os.mkfifo(self._pipe, 0o600)
         try:
             await process.write(keys.EDITOR)
+            stream = None
             with trio.move_on_after(_HANDSHAKE):
                 stream = await self._open(process)
-                with trio.move_on_after(_TRANSFER):
-                    async with stream:
-                        await stream.send_all(keys.edited(text))
-                    await self._until_painted(process)
-                    return True
+            if stream is None:
+                return False
+            sent = False
+            with trio.move_on_after(_TRANSFER):
+                async with stream:
+                    await stream.send_all(keys.edited(text))
+                sent = True
+            if sent:
+                await self._until_painted(process)
         except trio.BrokenResourceError:  # ``cp`` was ended
             await trio.lowlevel.checkpoint()
+            return False
         finally:
-            self._pipe.unlink()
-        return False
+            self._pipe.unlink(missing_ok=True)
+        return sent
 
     async def _until_painted(self, process: PtyClaudeProcess) -> None:
         """Wait until the text stands in the box: when ``cp`` has ended, the CLI paints it."""

@@ -354,7 +354,12 @@ class Session:
         if self._way == "paste":
             await process.write(keys.paste(text))
             await trio.sleep(self._enter_gap())
-        elif self._editor is None or not await self._editor.put(process, text):
+            return
+        try:
+            put = self._editor is not None and await self._editor.put(process, text)
+        except OSError:  # which may pass: the next prompt may try again
+            raise NoEditor from None
+        if not put:
             self.ways.close("editor")
             raise NoEditor
 

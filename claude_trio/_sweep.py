@@ -6,7 +6,8 @@ was made for this one CLI: whoever carries it is ours to end, and so is what sta
 tree of processes, whatever its environment. Nobody else is.
 
 What escapes is a process that has both emptied its environment and left the tree before anybody
-looked.
+looked. macOS shows the environment of its own programs to nobody, so there one that has left the tree
+escapes.
 """
 
 from __future__ import annotations
@@ -86,14 +87,20 @@ async def find(marker: str) -> set[psutil.Process]:
     while new:
         found |= new
         new = {child for parent in new for child in children.get(parent.pid, ())} - found
-    return survivors(found)
+    return {process for process in found if _runs(process)}
+
+
+def _runs(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def survivors(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
     """Return those of some processes that still run.
 
     One that is dead and was left to this program, as orphans are to the first process of a
-    container, is reaped.
+    container, is reaped; so the CLI itself must have been by then.
     """
     left: set[psutil.Process] = set()
     for process in processes:

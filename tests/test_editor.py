@@ -79,6 +79,21 @@ async def test_where_the_editor_does_not_come_up_a_transcript_is_written(
     assert [TEXT, TEXT] == [entry["text"] for entry in fake.log("resumed")]
 
 
+async def test_a_pipe_that_cannot_be_made_is_no_reason_to_give_the_editor_up(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("short"))) == "echo: short"
+        editor = backend._sessions[0]._editor
+        assert editor is not None
+        editor._pipe.parent.rmdir()  # as who tidies up the temporary files may do
+        assert await text_of(backend.complete(ask(TEXT, "short"))) == f"echo: {TEXT}"
+        assert await text_of(backend.complete(ask(TEXT))) == f"echo: {TEXT}"
+    assert [TEXT] == [entry["text"] for entry in fake.log("resumed")]
+    assert 3 == len(fake.log("start"))
+
+
 async def test_an_editor_of_the_users_own_is_left_alone(world: World, make_fake: Fake) -> None:
     fake = make_fake()
     async with open_backend(options(world, fake, EDITOR="vi")) as backend:

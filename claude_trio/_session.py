@@ -673,6 +673,8 @@ class Session:
         inbox, outcome = self.inbox, self.turns.outcome
         if inbox is None or outcome is None:
             return
+        # A turn on a written history can be over before its process was ever seen ready.
+        self._started.set()
         self._end_check()
         if not (outcome.reusable and self.alive):
             self.stop()

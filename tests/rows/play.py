@@ -364,7 +364,9 @@ async def _next_turn(stage: Stage, history: list[dict[str, Any]]) -> tuple[str, 
 
 
 def _saids(exchange: Any) -> list[Said]:
-    return [Said("user", exchange.prompt), *exchange.reply]
+    """Return an exchange as a client would give it back: without a message of thinking alone."""
+    reply = [said for said in exchange.reply if any(b["type"] != "thinking" for b in said.blocks)]
+    return [Said("user", exchange.prompt), *reply]
 
 
 def _message(said: Said) -> dict[str, Any]:

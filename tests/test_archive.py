@@ -14,12 +14,14 @@ import trio
 from claude_trio import (
     AssistantMessage,
     BackendOptions,
+    StartupError,
     SystemMessage,
     TextBlock,
     ThinkingBlock,
     open_backend,
 )
 from claude_trio._archive import Archive
+from claude_trio._cold import Cold
 from claude_trio._protocol.history import Exchange, extended, parse_messages
 from claude_trio._protocol.preamble import preamble_of
 from claude_trio.testing import Answer, FakeCLI, Hang, World, Write, cancel_everywhere
@@ -131,6 +133,41 @@ def test_results_that_are_a_prompt_go_on_with_the_exchange_before() -> None:
     lived = extended(asked.exchanges, Exchange(asked.prompt))
     after = parse_messages([user("a"), assistant([call]), user([result]), user("b")])
     assert after.exchanges == lived
+
+
+def test_a_history_that_the_cli_refuses_is_told_again_once() -> None:
+    cold, asked = Cold(), parse_messages(HISTORY)
+    refused = StartupError("Failed to resume session", kind="resume")
+    again = cold.another_way(asked, refused)
+    assert again is not None
+    assert "Failed to resume session" == again.not_seen
+    assert cold.another_way(again, refused) is None
+    assert cold.another_way(parse_messages(HISTORY[:1]), refused) is None
+    begun = cold.begin(again, "s", OPTIONS)
+    assert ["history_retold"] == [note.subtype for note in begun.notes]
+    assert 1 == len(begun.data.splitlines())
+    assert begun.check is None
+
+
+def test_only_the_flag_that_is_missing_is_left_out_and_only_once() -> None:
+    cold, asked = Cold(), parse_messages(HISTORY)
+    other = StartupError("", kind="flag", screen_tail="error: unknown option '--effort'")
+    assert cold.another_way(asked, other) is None
+    assert "--reply-on-resume" in cold.flags
+    assert not cold.environment
+    missing = StartupError("", kind="flag", screen_tail="unknown option '--reply-on-resume'")
+    assert cold.another_way(asked, missing) == asked
+    assert "--reply-on-resume" not in cold.flags
+    assert cold.environment
+    assert cold.another_way(asked, missing) is None
+
+
+def test_a_history_with_many_images_is_told_of() -> None:
+    picture = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+    asked = parse_messages([user([picture] * 81)])
+    (note,) = Cold().begin(asked, "s", OPTIONS).notes
+    assert ("history_media", True) == (note.subtype, "81 images" in note.data["reason"])
+    assert () == Cold().begin(parse_messages([user([picture] * 80)]), "s", OPTIONS).notes
 
 
 def options(world: World, fake: FakeCLI) -> BackendOptions:

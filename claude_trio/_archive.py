@@ -17,6 +17,7 @@ import attrs
 from ._protocol.history import Exchange, shared
 from ._protocol.javascript import digest
 from ._protocol.messages import THINKING, Block
+from ._protocol.past import lines_until
 from ._protocol.preamble import preamble_of
 from .events import AssistantMessage, Event
 from .options import BackendOptions
@@ -155,10 +156,7 @@ def _records(lines: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
 
 def _lines_until(path: Path, leaf: str) -> bytes | None:
     """Return the lines of a transcript up to a record; None if they cannot be read."""
-    lines = []
-    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
-        for line in file:
-            lines.append(line)
-            if leaf.encode() in line and json.loads(line).get("uuid") == leaf:
-                return b"".join(lines)
-    return None
+    try:
+        return lines_until(path.read_bytes(), leaf)
+    except OSError:
+        return None

@@ -94,12 +94,9 @@ def test_a_subagent_says_nothing_about_where_its_turn_stands() -> None:
     script, turns = Script(), TurnManager()
     turns.submit("hello", 0.0)
     raw = script.answer(text("mine"), **SUBAGENT)
-    assert [] == turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
-    assert 1 == len(turns.unprompted)
     turns.feed(to_record(script.prompt()), 0.0)
+    assert [] == turns.feed_subagent(to_record(raw), "toolu_of_an_earlier_turn", 0.0)
     turns.feed(to_record(script.answer(tool_use("toolu_1"), stop="tool_use")), 0.0)
-    turns.feed_subagent(to_record(raw), "toolu_of_an_earlier_turn", 0.0)
-    assert 2 == len(turns.unprompted)
     (event,) = turns.feed_subagent(to_record(raw), "toolu_1", 0.0)
     assert isinstance(event, AssistantMessage)
     assert ("toolu_1", "mine") == (event.parent_tool_use_id, event.text)
@@ -112,3 +109,23 @@ def test_a_subagent_says_nothing_about_where_its_turn_stands() -> None:
     turns.feed(to_record(script.done()), 0.0)
     assert turns.outcome is not None
     assert (1, "ours") == (turns.outcome.result.num_turns, turns.outcome.result.result)
+    assert ["mine"] == [e.text for e in turns.unprompted if isinstance(e, AssistantMessage)]
+
+
+def test_what_a_subagent_says_before_its_call_is_written_comes_behind_it() -> None:
+    script, turns = Script(), TurnManager()
+    turns.submit("hello", 0.0)
+    early = to_record(script.answer(text("mine"), **SUBAGENT))
+    assert [] == turns.feed_subagent(early, "toolu_1", 0.0)
+    turns.feed(to_record(script.prompt()), 0.0)
+    call, said = turns.feed(to_record(script.answer(tool_use("toolu_1"), stop="tool_use")), 0.0)
+    assert None is call.parent_tool_use_id
+    assert "toolu_1" == said.parent_tool_use_id
+    turns.feed(to_record(script.done()), 0.0)
+    assert [] == list(turns.unprompted)
+
+
+def test_between_turns_a_subagent_is_kept_aside() -> None:
+    turns = TurnManager()
+    assert [] == turns.feed_subagent(to_record(Script().answer(text("x"))), "toolu_1", 0.0)
+    assert 1 == len(turns.unprompted)

@@ -197,6 +197,8 @@ class _Turn:
     #: Every tool call of the turn, those of its subagents included.
     calls: set[str] = attrs.field(factory=set)
     held: list[Record] = attrs.field(factory=list)
+    #: What subagents have said whose calls are not known, with those calls.
+    subagents: list[tuple[Record, str]] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     taken: int = 0
 
@@ -307,13 +309,26 @@ class TurnManager:
             tool_use_id: The tool call that started the subagent.
             now: Seconds, by the clock that every other call uses.
         """
-        ours = self.state is State.RUNNING and tool_use_id in self._turn.calls
-        if ours:
-            self._last_record_at = now
-            self._turn.calls |= _calls(record)
-        if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
-            (self._turn.events if ours else self.unprompted).append(event)
+        if self.state in {State.SUBMITTED, State.RUNNING}:
+            # Of another file, so it may be there before the call is. One that was started in an
+            # earlier turn has none in this one, and stays there until this one is over.
+            self._turn.subagents.append((record, tool_use_id))
+            if tool_use_id in self._turn.calls:
+                self._last_record_at = now
+                self._release_subagents()
+        elif (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
+            self.unprompted.append(event)
         return self.take()
+
+    def _release_subagents(self) -> None:
+        """Deliver what subagents have said whose calls are known now."""
+        turn = self._turn
+        while known := [said for said in turn.subagents if said[1] in turn.calls]:
+            for record, tool_use_id in known:
+                turn.subagents.remove((record, tool_use_id))
+                turn.calls |= _calls(record)  # it may have subagents of its own
+                if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
+                    turn.events.append(event)
 
     def observe(self, status: Status, now: float) -> None:
         """Take a reading of the status file."""
@@ -455,6 +470,7 @@ class TurnManager:
                 self._turn.duration_ms = duration if isinstance(duration, int) else None
         if (event := normalize(record)) is not None:
             self._turn.events.append(event)
+        self._release_subagents()
 
     # -- silence --------------------------------------------------------------------------------
 
@@ -562,6 +578,10 @@ class TurnManager:
         for late in self._turn.held:
             self._put_aside(late)
         self._turn.held.clear()
+        for record, tool_use_id in self._turn.subagents:
+            if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
+                self.unprompted.append(event)
+        self._turn.subagents.clear()
         result = make_result(
             kind,
             self._turn.events,

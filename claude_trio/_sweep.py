@@ -39,6 +39,7 @@ async def sweep(marker: str, kin: set[psutil.Process] | None = None) -> None:
     kin = set() if kin is None else kin
     patience = trio.current_time() + _POLITE
     asked: set[psutil.Process] = set()
+    clean = 0
     while True:
         await trio.lowlevel.checkpoint()
         try:
@@ -48,7 +49,9 @@ async def sweep(marker: str, kin: set[psutil.Process] | None = None) -> None:
         else:
             looked = True
         left = survivors(kin)
-        if looked and not left:
+        # A program that is just being started shows no environment for a moment.
+        clean = clean + 1 if looked and not left else 0
+        if clean == 2:
             return
         for process in left:
             # psutil checks the start time too, so a pid that was given to another is left alone.

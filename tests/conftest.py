@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import pytest
 
 from claude_trio._sweep import MARKER
 from claude_trio.testing import (
+    FakeCLI,
     LoopbackApi,
     World,
     find_real_cli,
@@ -55,6 +57,14 @@ def world() -> Generator[World, None, None]:
     with isolated_world() as made:
         yield made
         wait_until(lambda: not inhabitants(made), lambda: f"left running: {inhabitants(made)}")
+
+
+@pytest.fixture
+def make_fake(world: World) -> Callable[..., FakeCLI]:
+    """Return what makes a stand-in for the CLI in this test's world."""
+    directory = world.root / "fake"
+    directory.mkdir()
+    return partial(FakeCLI, directory)
 
 
 @pytest.fixture

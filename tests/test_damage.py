@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable, Generator
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -39,13 +38,6 @@ from claude_trio.testing import (
 
 Fake: TypeAlias = Callable[..., FakeCLI]
 NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
-
-
-@pytest.fixture
-def make_fake(world: World) -> Fake:
-    directory = world.root / "fake"
-    directory.mkdir()
-    return partial(FakeCLI, directory)
 
 
 def faked(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:

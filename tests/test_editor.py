@@ -7,7 +7,6 @@ import shlex
 import stat
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,13 +20,6 @@ from claude_trio.testing import FakeCLI, World, cancel_everywhere
 Fake: TypeAlias = Callable[..., FakeCLI]
 ENV = {"PATH": os.defpath, "TERM": "xterm-256color"}
 TEXT = "a\tmakefile:\n" * 50 + "end"
-
-
-@pytest.fixture
-def make_fake(world: World) -> Fake:
-    directory = world.root / "fake"
-    directory.mkdir()
-    return partial(FakeCLI, directory)
 
 
 def options(world: World, fake: FakeCLI, **env: str) -> BackendOptions:

@@ -7,7 +7,6 @@ import os
 import signal
 import warnings
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -58,13 +57,6 @@ from claude_trio.testing import (
 
 Fake: TypeAlias = Callable[..., FakeCLI]
 NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
-
-
-@pytest.fixture
-def make_fake(world: World) -> Fake:
-    directory = world.root / "fake"
-    directory.mkdir()
-    return partial(FakeCLI, directory)
 
 
 def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:

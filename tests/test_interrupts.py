@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
@@ -40,13 +39,6 @@ from claude_trio.testing import (
 Fake: TypeAlias = Callable[..., FakeCLI]
 NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-@pytest.fixture
-def make_fake(world: World) -> Fake:
-    directory = world.root / "fake"
-    directory.mkdir()
-    return partial(FakeCLI, directory)
 
 
 def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:

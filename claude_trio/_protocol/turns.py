@@ -316,8 +316,8 @@ class TurnManager:
             if tool_use_id in self._turn.calls:
                 self._last_record_at = now
                 self._release_subagents()
-        elif (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
-            self.unprompted.append(event)
+        else:
+            self._put_aside(record, tool_use_id)
         return self.take()
 
     def _release_subagents(self) -> None:
@@ -409,8 +409,10 @@ class TurnManager:
                 self._conclude(step, record)
         return None
 
-    def _put_aside(self, record: Record | None) -> None:
-        if record is not None and (event := normalize(record)) is not None:
+    def _put_aside(self, record: Record | None, tool_use_id: str | None = None) -> None:
+        if record is None:
+            return
+        if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
             self.unprompted.append(event)
 
     def _refuse(self, now: float) -> Command:
@@ -579,8 +581,7 @@ class TurnManager:
             self._put_aside(late)
         self._turn.held.clear()
         for record, tool_use_id in self._turn.subagents:
-            if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
-                self.unprompted.append(event)
+            self._put_aside(record, tool_use_id)
         self._turn.subagents.clear()
         result = make_result(
             kind,

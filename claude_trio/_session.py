@@ -575,7 +575,8 @@ class Session:
         records = tuple(records)
         self._cost.feed(records)
         for record in records:
-            if record.type == "user":  # perhaps a tool's result; what its subagent said came before
+            # A tool's result, or the end of the turn: what a subagent said came before.
+            if record.type in {"user", "system"}:
                 self._feed_subagents(now)
             self._verify(record)
             self._deliver(self.turns.feed(record, now))

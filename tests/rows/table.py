@@ -489,7 +489,8 @@ ROWS: Final = (
         script=subagent("all seen"),
         seen=Seen(
             events="prompt tool_use result text end",
-            subagents="cli text",
+            # A file of its own, which may be written a moment after the end of so short a turn.
+            subagents=f"cli text{OR}cli{OR}",
             text="all seen",
             messages=2,
         ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,13 +14,14 @@ import trio
 
 from ._cli import find_cli
 from ._cold import Cold
+from ._fleet import Call, Fleet
 from ._inbox import Inbox
 from ._launch import config_directory, config_file
-from ._notices import FileNotices, open_notices
-from ._prestart import Reserve
-from ._protocol.history import Conversation, fingerprint, parse_messages, same_history
-from ._session import NoEditor, Session, SessionInfo, Unusable
-from ._start_files import StartFiles, start_files
+from ._lock import remove_left_locks
+from ._notices import open_notices
+from ._protocol.history import Conversation, parse_messages
+from ._session import Past, Session, SessionInfo, Unusable
+from ._start_files import start_files
 from ._trust import accept_trust
 from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
@@ -35,36 +36,28 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
 
     options: BackendOptions
     _nursery: trio.Nursery
-    _program: Path
-    _environment: Mapping[str, str]
-    _start_files: StartFiles
-    _config_directory: Path
-    _notices: FileNotices
-    _ways: Ways
+    _fleet: Fleet
     _cold: Cold
-    _sessions: list[Session] = attrs.field(factory=list)
-    #: Sessions that can take a prompt, by the fingerprint of what they have lived through.
-    _idle: dict[str, list[Session]] = attrs.field(factory=dict)
-    _closed: bool = False
-    _reserve: Reserve = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        make = partial(self._new_session, self.options)
-        self._reserve = Reserve(self.options.prestart, make, self._add_idle)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._sessions)} sessions"
+        state = "closed" if self._fleet.closed else f"{len(self._sessions)} sessions"
         return f"<ClaudeCodeBackend cwd={str(self.options.cwd)!r} {state}>"
 
     @property
+    def _sessions(self) -> list[Session]:
+        return self._fleet.sessions
+
+    @property
     def sessions(self) -> tuple[SessionInfo, ...]:
-        """The processes that the backend has now, the oldest first."""
+        """The processes that the backend has now, as they are now, the oldest first."""
         return tuple(session.info for session in self._sessions)
 
     def complete(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        session_id: str | None = None,
+        fork: bool = False,
         model: str | None = None,
         effort: Effort | None = None,
         permission_mode: PermissionMode | None = None,
@@ -82,153 +75,93 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         A choice that the live process was not started with ends it, and starts another one on its
         transcript: that takes a second or two, and the conversation is the same.
 
+        With `session_id` the conversation so far is what a transcript holds, of this backend or of
+        a `claude` that you have run by hand in the same directory; `messages` is the new message
+        alone. If that is what the transcript ends with, it is answered where it stands. With `fork`
+        a copy of the transcript goes on instead, under the id that ``turn.session`` has; the
+        original may be in use, and is only read.
+
+        When ``options.max_sessions`` processes are there, the turn waits for a place, without a
+        limit of time, and in the order in which turns were first read. Cancelled, it leaves the line.
+
         Args:
             messages: As in the Messages API: mappings with ``role`` and ``content``.
+            session_id: The session to continue, a UUID.
+            fork: Continue from a copy of it.
             model: For this call only. Default: that of the options.
             effort: Likewise.
             permission_mode: Likewise; it also undoes ``dangerously_skip_permissions``.
 
         Raises:
             ValueError: The messages are not what the Messages API takes, or a choice is impossible;
-                the text names the place.
+                the text names the place. `session_id` is no UUID, or stands beside a history.
             TypeError: Something in them is of the wrong type; the text names the place.
             trio.ClosedResourceError: The backend has been closed.
         """
         conversation = parse_messages(messages)
-        if self._closed:
+        past = _check_past(session_id, conversation, fork=fork)
+        if self._fleet.closed:
             raise trio.ClosedResourceError("this backend has been closed")
         chosen = {"model": model, "effort": effort, "permission_mode": permission_mode}
         options = _with(self.options, {k: v for k, v in chosen.items() if v is not None})
-        return Turn._create(partial(self._begin, options), conversation, options)  # noqa: SLF001
+        return Turn._create(partial(self._begin, options, past), conversation, options)  # noqa: SLF001
+
+    async def close_session(self, session_id: str) -> bool:
+        """End the process of a conversation; return when it has ended.
+
+        A turn that it is in fails with a `SessionError` of the kind ``closed``. The transcript stays,
+        and the conversation can go on with another process.
+
+        Cancelling does not shorten that, which is bounded by ``options.exit_grace``.
+
+        Args:
+            session_id: The conversation, as in `SessionInfo`.
+
+        Returns:
+            Whether there was such a process.
+        """
+        return await self._fleet.end(session_id)
 
     async def _begin(
-        self, options: BackendOptions, conversation: Conversation
+        self, options: BackendOptions, past: Past | None, conversation: Conversation
     ) -> tuple[Session, Inbox]:
         """Send the conversation's prompt to the process that is to answer it."""
-        await self._wait_for_unwanted(conversation)
-        session = self._take_idle(conversation, options)
-        if session is not None and session.options != options:
-            await session.end()
-            if self._can_go_on(session, conversation, options):
-                successor = self._new_session(options, after=session)
-                with contextlib.suppress(NoEditor):
-                    return successor, await successor.start(self._nursery, conversation)
-        elif session is not None:
-            self._reserve.taken(session)
+        call = Call(options, conversation, past)
+        await self._fleet.wait_for_unwanted(call)
+        while True:
+            session, live = await self._fleet.obtain(call)
             try:
-                return session, await session.submit(conversation)
+                if live:
+                    return session, await session.submit(call.conversation)
+                return session, await session.start(self._nursery, call.conversation)
             except Unusable:
-                # It cannot be typed exactly, or a dialog is in the way: a written transcript takes
-                # anything, and makes this process superfluous.
-                session.stop()
-        if self._closed:
-            raise trio.ClosedResourceError("this backend has been closed")
-        return await self._begin_new(options, conversation)
+                # Where it cannot be typed exactly, or a dialog is in the way, a written transcript
+                # takes anything, and makes this process superfluous: it is stopping.
+                call = attrs.evolve(call, written=call.written or not live)
+            except StartupError as exc:
+                another = self._cold.another_way(call.conversation, exc)
+                if session.origin == "fresh" or another is None:
+                    raise
+                call = attrs.evolve(call, conversation=another)
 
-    async def _begin_new(
-        self, options: BackendOptions, conversation: Conversation, *, written: bool = False
-    ) -> tuple[Session, Inbox]:
-        session = self._new_session(options, conversation, written=written)
-        try:
-            return session, await session.start(self._nursery, conversation)
-        except NoEditor:
-            written, again = True, conversation
-        except StartupError as exc:
-            another = self._cold.another_way(conversation, exc)
-            if session.origin == "fresh" or another is None:
-                raise
-            again = another
-        return await self._begin_new(options, again, written=written)
 
-    def _can_go_on(
-        self, ended: Session, conversation: Conversation, options: BackendOptions
-    ) -> bool:
-        """Whether another process can take up the transcript of one that was to end."""
-        # Without a model the CLI would go on with the one that the transcript names last.
-        named = options.model is not None or ended.options.model is None
-        usable = ended.has_ended and ended.info.transcript.is_file()
-        typed = self._ways.of(conversation) != "transcript"
-        return named and usable and typed and not self._closed
-
-    def _new_session(
-        self,
-        options: BackendOptions,
-        conversation: Conversation | None = None,
-        *,
-        written: bool = False,
-        after: Session | None = None,
-    ) -> Session:
-        session = Session(
-            options,
-            self._program,
-            self._environment,
-            self._start_files,
-            self._config_directory,
-            self._notices,
-            self._ways,
-            self._cold,
-            on_idle=self._add_idle,
-            on_end=self._forget,
+def _check_past(session_id: object, conversation: Conversation, *, fork: bool) -> Past | None:
+    if session_id is None:
+        if fork:
+            raise ValueError("fork=True needs the session_id of the session to copy")
+        return None
+    if not isinstance(session_id, str):
+        raise TypeError(f"session_id must be a str, not {session_id!r}")
+    try:
+        name = str(uuid.UUID(session_id))
+    except ValueError:
+        raise ValueError(f"session_id must be a UUID, not {session_id!r}") from None
+    if len(conversation.messages) > 1:
+        raise ValueError(
+            "with session_id the conversation so far is in the transcript; messages must hold the new "
+            f"message alone, not {len(conversation.messages)}"
         )
-        if conversation is not None:
-            session.prepare(conversation, written=written)
-        if after is not None:
-            session.go_on_after(after)
-        self._sessions.append(session)
-        return session
-
-    async def _wait_for_unwanted(self, conversation: Conversation) -> None:
-        """Let turns settle that were dropped by their consumer and that this one may continue."""
-        await trio.lowlevel.checkpoint()
-        for session in tuple(self._sessions):
-            inbox = session.inbox
-            if inbox is None or not inbox.unwanted or session.prompt is None:
-                continue
-            ours = [
-                fingerprint(session.exchanges),
-                fingerprint((*session.exchanges, session.prompt)),
-            ]
-            if fingerprint(conversation.exchanges) in ours:
-                await inbox.finished.wait()
-
-    def _take_idle(self, conversation: Conversation, options: BackendOptions) -> Session | None:
-        exchanges = conversation.exchanges
-        typed = self._ways.of(conversation) != "transcript"
-        found = [
-            session
-            for session in self._idle.get(fingerprint(exchanges), [])
-            if session.alive and same_history(exchanges, session.exchanges)
-            # One that is kept ready would be of no use to a prompt that cannot be typed, or to one
-            # with other options.
-            if session.turn_count > 0 or (typed and session.options == options)
-        ]
-        found.sort(key=lambda session: session.options != options)  # stable: the oldest first
-        if not found:
-            return None
-        self._remove_idle(found[0])
-        return found[0]
-
-    def _add_idle(self, session: Session) -> None:
-        self._idle.setdefault(fingerprint(session.exchanges), []).append(session)
-
-    def _remove_idle(self, session: Session) -> None:
-        key = fingerprint(session.exchanges)
-        others = [other for other in self._idle.get(key, []) if other is not session]
-        if others:
-            self._idle[key] = others
-        else:
-            self._idle.pop(key, None)
-
-    def _forget(self, session: Session) -> None:
-        self._remove_idle(session)
-        self._reserve.lost(session)
-        self._sessions.remove(session)
-
-    def _close(self) -> None:
-        self._closed = True
-        self._reserve.scope.cancel(reason="the backend is closed")
-        for session in self._sessions:
-            session.stop()
+    return Past(name, fork)
 
 
 def _with(options: BackendOptions, chosen: dict[str, Any]) -> BackendOptions:
@@ -264,20 +197,30 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     directory = config_directory(environment, options.cwd)
     if options.trust_workspace:
         await accept_trust(config_file(environment, options.cwd), options.cwd)
+    remove_left_locks(directory)
     # The files and the notices outlive the last session, so they are around the sessions' nursery.
     async with open_notices() as notices:
         with start_files(options) as files, one_exception() as body:
             async with trio.open_nursery() as nursery:
-                backend = ClaudeCodeBackend._create(  # noqa: SLF001
-                    *(options, nursery, program, environment, files, directory, notices),
-                    *(Ways(options), Cold()),
+                ways, cold = Ways(options), Cold()
+                make = partial(
+                    Session,
+                    program=program,
+                    environment=environment,
+                    start_files=files,
+                    config_directory=directory,
+                    notices=notices,
+                    ways=ways,
+                    cold=cold,
                 )
+                fleet = Fleet(options, make, directory, ways)
+                backend = ClaudeCodeBackend._create(options, nursery, fleet, cold)  # noqa: SLF001
                 if options.prestart:
-                    nursery.start_soon(backend._reserve.run, nursery)  # noqa: SLF001
+                    nursery.start_soon(fleet.reserve.run, nursery)
                 try:
                     with body:
                         yield backend
                 finally:
                     # The sessions are shielded, so it is for them to end, and not for the nursery to
                     # cancel them; each is over within its grace.
-                    backend._close()  # noqa: SLF001
+                    fleet.close()

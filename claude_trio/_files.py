@@ -8,6 +8,7 @@ interval only has to let time-outs be noticed.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
@@ -74,13 +75,19 @@ class SessionFiles:
             self.transcript, offset=len(history), on_parse_error=self._on_parse_error
         )
 
-    def begin_at_end(self) -> None:
-        """Take up a transcript that another process has written; what is added will be read.
+    def begin_at_end(self, added: bytes = b"") -> None:
+        """Take up a transcript that another process has written; what follows will be read.
+
+        Args:
+            added: What to add to it first.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read, or written.
         """
-        size = self.transcript.stat().st_size
+        self.transcript.stat()  # it must be there
+        with self.transcript.open("ab", buffering=0) as file:
+            file.write(added)
+            size = file.seek(0, os.SEEK_END)
         self._watcher = JsonlWatcher(
             self.transcript, offset=size, on_parse_error=self._on_parse_error
         )

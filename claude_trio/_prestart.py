@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
@@ -26,12 +26,12 @@ class Reserve:
 
     Args:
         size: How many are to be ready.
-        make: Makes a session that the backend knows.
+        make: Makes a session that the backend knows, when there is a place for it.
         offer: Called with each one that is ready; the backend gives it to whoever asks.
     """
 
     size: int
-    _make: Callable[[], Session]
+    _make: Callable[[], Awaitable[Session]]
     _offer: Callable[[Session], None]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _waiting: set[Session] = attrs.field(factory=set)
@@ -61,9 +61,11 @@ class Reserve:
                 await self._start_one(nursery)
 
     async def _start_one(self, nursery: trio.Nursery) -> None:
-        session = self._make()
         try:
+            session = await self._make()
             await session.start_idle(nursery)
+        except trio.ClosedResourceError:  # and so is `scope`
+            return  # noqa: ASYNC910 - as below
         except BackendError as exc:
             self._failures += 1
             _logger.warning("a process that was to be kept ready did not start: %s", exc)
@@ -75,7 +77,7 @@ class Reserve:
             self._failures += 1
 
     def taken(self, session: Session) -> None:
-        """Say that a session has been given to a conversation; another one takes its place."""
+        """Say that a session is not ready any more, and not by itself; another one takes its place."""
         if session in self._waiting:
             self._waiting.remove(session)
             self._failures = 0

@@ -9,10 +9,11 @@ they become the outcome of the turn, and are raised where the turn is consumed.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -25,10 +26,12 @@ from ._editor import Editor, open_editor
 from ._files import SessionFiles
 from ._inbox import Inbox
 from ._launch import STATUS_LINE, arguments, snapshot_arguments, version_numbers
+from ._lock import SessionLock
 from ._notices import FileNotices
 from ._protocol import failures, keys, screens
-from ._protocol.history import Conversation, Exchange, exchange_of, extended
-from ._protocol.outcome import Outcome
+from ._protocol.history import Conversation, Exchange, exchange_of, extended, fingerprint
+from ._protocol.outcome import Outcome, is_answer
+from ._protocol.past import next_record, whole_lines
 from ._protocol.records import Record
 from ._protocol.status import Status
 from ._protocol.turns import Command, State, TurnManager
@@ -38,7 +41,7 @@ from ._start_files import StartFiles
 from ._startup import StartupWatch, exit_error, startup_error
 from ._ways import Ways
 from .errors import BackendError, MessageParseError, ProcessError, TurnTimeout
-from .events import Event
+from .events import AssistantMessage, Event
 from .options import BackendOptions
 
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
@@ -53,6 +56,19 @@ _ENTER_GAP: Final = 0.05  # seconds; 2.1.197 swallows an Enter close upon the te
 _ENTER_AT_ONCE_SINCE: Final = (2, 1, 300)
 
 Origin: TypeAlias = Literal["fresh", "resumed"]
+
+
+@attrs.frozen
+class Past:
+    """A transcript that a conversation goes on from, whoever wrote it.
+
+    Attributes:
+        session_id: Its session.
+        fork: Whether to go on in a copy, as a new session.
+    """
+
+    session_id: str
+    fork: bool = False
 
 
 class Unusable(Exception):  # noqa: N818 - a signal between two modules, never shown
@@ -73,11 +89,15 @@ class SessionInfo:
         cli_version: The CLI's version; None before it has said so.
         transcript: The file that the events are read from.
         origin: ``fresh`` for a new conversation, ``resumed`` for one continued from a written
-            history.
+            history, or from the transcript of another process.
         turns: How many prompts the process has taken, the present one included.
         altered: How many prompts of the whole backend the CLI has recorded differently from what
             was sent; each of those turns has failed. After one, no prompt is sent in that way.
-        state: ``starting``, or the name of the `State` of its turns in lower case.
+        state: ``starting``, ``ending``, or the name of the `State` of its turns in lower case.
+        idle_since: When it became free for another prompt, by the clock of `trio.current_time`; None
+            while it is not.
+        context_tokens: How much of the model's context the conversation takes: all tokens of its
+            newest API message, and of what the model was given for it. None before the first one.
         unprompted: The newest events that belong to no turn of the caller's, at most 256: those of
             turns that the CLI started by itself (a background task had ended, say), and what it
             noted between turns. They are never part of the answer to a prompt.
@@ -91,6 +111,8 @@ class SessionInfo:
     turns: int
     altered: int
     state: str
+    idle_since: float | None = None
+    context_tokens: int | None = None
     unprompted: tuple[Event, ...] = attrs.field(default=(), repr=False)
 
 
@@ -125,6 +147,10 @@ class Session:
     session_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     #: What the conversation has lived through, as far as a caller can know it.
     exchanges: tuple[Exchange, ...] = ()
+    #: It began from a transcript: before its `exchanges` there is more, which is not known.
+    continued: bool = False
+    #: When it became free for another prompt, by trio's clock; None while it is not.
+    idle_since: float | None = None
     #: The prompt that is being answered.
     prompt: Exchange | None = None
     inbox: Inbox | None = None
@@ -144,6 +170,10 @@ class Session:
     _defect: BackendError | None = None
     #: The CLI has begun a new, empty conversation in this turn.
     _cleared: bool = False
+    #: The process was started for this turn, on what the conversation had been so far.
+    _resumes: bool = False
+    _context_tokens: int | None = None
+    _lock: SessionLock | None = None
     #: Whether the model has seen the history that was written; None when that is settled.
     _check: HistoryCheck | None = None
     #: What the turn has for its consumer meanwhile.
@@ -180,6 +210,13 @@ class Session:
         return self._ended.is_set()
 
     @property
+    def names(self) -> frozenset[str]:
+        """What the conversation is known under: its id, and the fingerprint of its messages."""
+        if self.continued:
+            return frozenset({self.session_id})
+        return frozenset({self.session_id, fingerprint(self.exchanges)})
+
+    @property
     def info(self) -> SessionInfo:
         """What is known of the session now."""
         return SessionInfo(
@@ -190,39 +227,131 @@ class Session:
             origin=self.origin,
             turns=self.turn_count,
             altered=self.ways.altered,
-            state=self.turns.state.name.lower() if self._started.is_set() else "starting",
+            state=self._state,
+            idle_since=self.idle_since,
+            context_tokens=self._context_tokens,
             unprompted=tuple(self.turns.unprompted),
         )
 
-    # -- the consumer's side ----------------------------------------------------------------------
+    @property
+    def _state(self) -> str:
+        if self._scope.cancel_called:
+            return "ending"
+        return self.turns.state.name.lower() if self._started.is_set() else "starting"
 
-    def prepare(self, conversation: Conversation, *, written: bool = False) -> None:
-        """Decide how the conversation begins, and write its history if it has one.
+    def rest(self, limit: float) -> None:
+        """Say that the conversation is free for another prompt; it ends by itself after a time.
 
         Args:
-            conversation: The conversation, its new prompt included.
+            limit: Seconds.
+        """
+        self.idle_since = trio.current_time()
+        self._scope.deadline = self.idle_since + limit
+
+    def claim(self) -> bool:
+        """Take the conversation for another prompt; return whether it was still there."""
+        self.idle_since = None
+        if not self.alive:
+            return False
+        self._scope.deadline = math.inf
+        return True
+
+    # -- how it begins: one of these, once ----------------------------------------------------------
+
+    def begin(self, conversation: Conversation | None, *, written: bool = False) -> None:
+        """Lock the conversation, and write its history if it has one.
+
+        Args:
+            conversation: The conversation, its new prompt included; None if it is not known yet.
             written: Write it in any case: its first prompt is not to be typed.
 
         Raises:
             SessionError: The history could not be written.
         """
-        if conversation.exchanges or written or self.ways.of(conversation) == "transcript":
-            self._write_history(conversation)
+        with self._locked(required=False):
+            if conversation is not None and (
+                conversation.exchanges or written or self.ways.of(conversation) == "transcript"
+            ):
+                self._write_history(conversation)
 
     def go_on_after(self, other: Session) -> None:
-        """Decide that the conversation is that of another session, which has ended.
+        """Lock the conversation of another session, which has ended, to go on with it.
 
         Raises:
-            SessionError: Its transcript cannot be read.
+            SessionError: Its transcript cannot be read, or somebody else is in it.
         """
         self._before = other.info
         self.origin, self.session_id = "resumed", other.session_id
-        self.exchanges = other.exchanges
+        self.exchanges, self.continued = other.exchanges, other.continued
         self._open_files()
+        with self._locked(required=True):
+            try:
+                self._files.begin_at_end()
+            except OSError as exc:
+                raise failures.unreadable(exc, self.session_id) from exc
+
+    def go_on_from(self, past: Past, conversation: Conversation) -> None:
+        """Lock the conversation of a transcript, to go on with it or with a copy of it.
+
+        Raises:
+            SessionError: There is no such transcript, it cannot be written, or somebody else is in
+                it.
+        """
+        self.origin, self.continued = "resumed", True
+        source = self._files.transcript.with_name(f"{past.session_id}.jsonl")
+        if not past.fork:
+            self.session_id = past.session_id
+            self._open_files()
+        with self._locked(required=not past.fork):
+            try:
+                data = source.read_bytes()
+                if past.fork:
+                    data = whole_lines(data)
+                prompt = next_record(
+                    data,
+                    conversation.messages[-1],
+                    session_id=self.session_id,
+                    cwd=str(self.options.cwd),
+                    model=self.options.model,
+                    now=datetime.datetime.now(datetime.UTC),
+                )
+                if past.fork:
+                    self._files.begin_with(data + prompt)
+                else:
+                    self._files.begin_at_end(prompt)
+            except (OSError, ValueError) as exc:
+                raise failures.no_transcript(source, exc, past.session_id) from exc
+
+    @contextlib.contextmanager
+    def _locked(self, *, required: bool) -> Generator[None, None, None]:
+        self._hold(required=required)
         try:
-            self._files.begin_at_end()
+            yield
+        except BaseException:
+            self._release()
+            raise
+
+    def _hold(self, *, required: bool) -> None:
+        """Lock the conversation against other backends.
+
+        Args:
+            required: Whether somebody else can know its id already. For one that was just made up a
+                failure means that there can be no locks at all; nobody else can have it either.
+        """
+        try:
+            self._lock = SessionLock(self.config_directory, self.session_id)
+        except BlockingIOError:
+            raise failures.in_use(self.session_id) from None
         except OSError as exc:
-            raise failures.unreadable(exc, self.session_id) from exc
+            if required:
+                raise failures.not_locked(exc, self.session_id) from exc
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- the consumer's side ----------------------------------------------------------------------
 
     @property
     def _begins_at_rest(self) -> bool:
@@ -232,7 +361,7 @@ class Session:
     async def start(self, nursery: trio.Nursery, conversation: Conversation) -> Inbox:
         """Start the process and send the first prompt; return where its answer will be.
 
-        To be called once, after `prepare`; `on_end` will be called. When cancelled, or when it
+        To be called once, after it was said how it begins; `on_end` will be called. When cancelled, or when it
         raises, the session has ended.
 
         Raises:
@@ -380,9 +509,16 @@ class Session:
         with trio.move_on_after(self.options.exit_grace + _END_MARGIN, shield=True):
             await self._ended.wait()
 
+    async def wait(self) -> None:
+        """Wait until the session has ended. Cancelling stops the waiting only."""
+        await self._ended.wait()
+
     def _open_inbox(self, conversation: Conversation, at: float) -> Inbox:
+        self._resumes = False
         if not self.turn_count:  # later on, what was lived through says more than what is told
-            self.exchanges = conversation.exchanges
+            if self._before is None:
+                self.exchanges = conversation.exchanges
+            self._resumes = self.continued or bool(self.exchanges)
         self.prompt = Exchange(conversation.prompt)
         self._cost.begin()
         self.inbox = Inbox(at, patience=self.options.stall_timeout or math.inf)
@@ -618,7 +754,9 @@ class Session:
         """Go on with the empty conversation that the CLI has begun in the place of this one."""
         self._feed(self._files.read_last_records())
         self._files.follow(session_id)
+        self._release()
         self.session_id = session_id
+        self._hold(required=False)
         self._cleared = True
 
     def _unreadable(self, error: MessageParseError) -> None:
@@ -683,12 +821,13 @@ class Session:
                 return  # the consumer is told when the process has ended
         elif not self._unwanted and self._cost_is_due(inbox, outcome):
             return
+        self._note_context()
         if self._cleared:
-            self.exchanges, self._cleared = (), False
+            self.exchanges, self._cleared, self.continued = (), False, False
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = extended(self.exchanges, lived)
-            if outcome.kind == "completed":
+            if outcome.kind == "completed" and not self.continued:
                 self.cold.archive.remember(
                     self._files.transcript,
                     self.exchanges,
@@ -701,7 +840,20 @@ class Session:
         self.inbox = self.prompt = None
         if not ended:
             self.on_idle(self)
-        inbox.finish(self._cost.add_to(outcome))
+        inbox.finish(self._mark(self._cost.add_to(outcome)))
+
+    def _note_context(self) -> None:
+        for event in reversed(self.turns.events):
+            if isinstance(event, AssistantMessage) and is_answer(event):
+                self._context_tokens = sum(attrs.astuple(event.usage))
+                break
+
+    def _mark(self, outcome: Outcome) -> Outcome:
+        """Say in an outcome how the turn began, which the turn itself cannot know."""
+        result = attrs.evolve(outcome.result, resumed=self._resumes)
+        if outcome.error is not None:
+            outcome.error.result = result
+        return attrs.evolve(outcome, result=result)
 
     def _cost_is_due(self, inbox: Inbox, outcome: Outcome) -> bool:
         now = trio.current_time()
@@ -725,5 +877,6 @@ class Session:
             self._files.tidy_up(used=ready)
             self._cost.detach(self.notices)
         finally:
+            self._release()
             self.on_end(self)
             self._ended.set()

@@ -82,10 +82,11 @@ class SessionError(BackendError):
     typed and the CLI showed no sign of it, or was not to be sent any more), ``altered`` (the CLI
     recorded another text than was sent), ``rejected`` (a hook or the CLI refused the prompt),
     ``no_end`` (the CLI went idle without ending the turn), ``not_settled`` (it did not heed an
-    interrupt), ``unreadable`` (its files cannot be read), ``closed`` (by the end of the backend),
-    ``not_seen`` (the model has not seen a written history; the turn begins again by itself) or
-    ``not_loaded`` (a written history could
-    not be written, or was not taken up).
+    interrupt), ``unreadable`` (its files cannot be read), ``closed`` (by the end of the backend, or by
+    `ClaudeCodeBackend.close_session`), ``in_use`` (another process is in the session that is to be
+    continued), ``not_found`` (there is no such session), ``not_seen`` (the model has not seen a written
+    history; the turn begins again by itself) or ``not_loaded`` (a written history could not be written,
+    or was not taken up).
     """
 
 

@@ -242,6 +242,8 @@ class ResultMessage(Message):
             else measured from the moment the prompt was sent.
         usage: The sum over the same API messages, each counted once.
         model: The model of the last API message.
+        resumed: Whether a process was started for this turn, on what the conversation had been so
+            far: none was alive that had lived through it.
         model_usage: What each model used, by its name: the sum over its API messages, those of
             subagents included.
         total_cost_usd: What the turn cost in US dollars, by the API's prices and the CLI's count,
@@ -262,6 +264,7 @@ class ResultMessage(Message):
     duration_ms: int = 0
     usage: Usage = Usage()
     model: str | None = None
+    resumed: bool = False
     model_usage: Mapping[str, Usage] = attrs.field(factory=dict)
     total_cost_usd: float | None = None
     duration_api_ms: int | None = None
@@ -281,6 +284,7 @@ class ResultMessage(Message):
             "duration_ms": self.duration_ms,
             "usage": self.usage.to_dict(),
             "model": self.model,
+            "resumed": self.resumed,
             "model_usage": {name: used.to_dict() for name, used in self.model_usage.items()},
             "total_cost_usd": self.total_cost_usd,
             "duration_api_ms": self.duration_api_ms,

@@ -7,7 +7,7 @@ loopback interface: no account, no network. With ``--live`` it runs your own, lo
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,12 +22,24 @@ from claude_trio import (
     ToolUseBlock,
     UserMessage,
 )
-from claude_trio.testing import Reply, find_real_cli, isolated_world, open_loopback_api
+from claude_trio.testing import (
+    RecordedRequest,
+    Reply,
+    find_real_cli,
+    isolated_world,
+    open_loopback_api,
+)
 
 
 @asynccontextmanager
-async def choose_model(replies: Sequence[Reply]) -> AsyncGenerator[BackendOptions, None]:
-    """Give the options for your own `claude` (``--live``), or for one that a script answers."""
+async def choose_model(
+    script: Sequence[Reply] | Callable[[RecordedRequest], Reply],
+) -> AsyncGenerator[BackendOptions, None]:
+    """Give the options for your own `claude` (``--live``), or for one that a script answers.
+
+    Args:
+        script: The replies, in order; or what makes a reply to a request.
+    """
     if "--live" in sys.argv[1:]:
         yield BackendOptions(cwd=Path.cwd())
         return
@@ -36,8 +48,11 @@ async def choose_model(replies: Sequence[Reply]) -> AsyncGenerator[BackendOption
         sys.exit("no CLI found: run this with `nox -s demo`, or pass --live for your own `claude`")
     with isolated_world() as world:
         async with open_loopback_api() as api:
-            for reply in replies:
-                api.reply(reply)
+            if callable(script):
+                api.default = script
+            else:
+                for reply in script:
+                    api.reply(reply)
             yield BackendOptions(cwd=world.cwd, cli_path=cli, env=world.env(api.base_url))
 
 

@@ -36,6 +36,18 @@ EXPECTED: Mapping[str, str] = {
         r"The codeword is heron\.\n"
         r"process \d+, turn 2, reused: True\n"
     ),
+    "resume.py": (
+        r"Noted: the codeword is heron\.\n"
+        r"2 messages, resumed: False\n"
+        r"It is heron\.\n"
+        r"4 messages, resumed: True\n"
+    ),
+    "branches.py": (
+        r"Heron\.\n"
+        r"(?=(?s:.*)the live process)(?=(?s:.*)on a copy)"
+        r"Something brighter\.  Kingfisher\.  \w[\w ,]+\n"
+        r"Something quieter\.   Bittern\.     \w[\w ,]+\n"
+    ),
 }
 HELPERS = {"common.py"}
 README = EXAMPLES.parent / "README.md"

@@ -105,7 +105,7 @@ ORDER = [
         "_start_files",
         "_cli",
     ),
-    *("_protocol", "_util", "_screen", "_sweep", "_notices", "_trust"),
+    *("_protocol", "_util", "_screen", "_sweep", "_notices", "_trust", "_pool", "_lock"),
     *(
         "_pty",
         "_jsonl",
@@ -120,6 +120,7 @@ ORDER = [
         "_cold",
         "_session",
         "_prestart",
+        "_fleet",
         "_turn",
         "_backend",
         "_check",

@@ -1,13 +1,111 @@
-"""The beginning of a transcript, found along the chain of its records."""
+"""Where a transcript that exists goes on; pure."""
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import json
+from typing import Any
 
 import pytest
 from transcripts import Raw, Script, text, to_line
 
-from claude_trio._protocol.past import lines_until
+from claude_trio._protocol.history import parse_messages
+from claude_trio._protocol.past import find_end, lines_until, next_record, whole_lines
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def lines(*records: dict[str, Any] | str) -> bytes:
+    texts = [r if isinstance(r, str) else json.dumps(r) for r in records]
+    return "".join(text + "\n" for text in texts).encode()
+
+
+def said(role: str, uuid: str, parent: str | None, text: object) -> dict[str, Any]:
+    message = {"role": role, "content": text}
+    return {"type": role, "uuid": uuid, "parentUuid": parent, "message": message}
+
+
+ONE = said("user", "1", None, "one")
+TWO = said("assistant", "2", "1", [{"type": "text", "text": "two"}])
+ATTACHED = {"type": "attachment", "uuid": "3", "parentUuid": "1", "attachment": {}}
+ENDED = {"type": "system", "uuid": "4", "parentUuid": "2", "subtype": "turn_duration"}
+
+
+def added(data: bytes, prompt: object) -> Any:
+    (message,) = parse_messages([{"role": "user", "content": prompt}]).messages
+    line = next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    return json.loads(line) if line else None
+
+
+@pytest.mark.parametrize(
+    ("records", "leaf", "last"),
+    [
+        ((ONE, TWO), "2", TWO),
+        ((ONE, TWO, ENDED, {"type": "last-prompt", "leafUuid": "4"}, "{torn"), "4", TWO),
+        ((ONE, ATTACHED, "5", "[]"), "3", ONE),
+        ((ONE, TWO, {**ENDED, "isSidechain": True}), "2", TWO),
+        ((ONE, TWO, {"type": "last-prompt", "explicit": True, "leafUuid": "1"}), "1", ONE),
+        ((ONE, TWO, {"type": "last-prompt", "explicit": True, "leafUuid": None}), None, {}),
+        ((ENDED,), "4", {}),
+        # The answer may be written before its prompt, and what was attached to that behind both.
+        ((TWO, ONE), "2", TWO),
+        (
+            ({**TWO, "timestamp": "2"}, ONE, {**ATTACHED, "timestamp": "1"}),
+            "2",
+            {**TWO, "timestamp": "2"},
+        ),
+    ],
+)
+def test_it_goes_on_behind_the_last_message(records: Any, leaf: str, last: Any) -> None:
+    assert (leaf, last) == find_end(lines(*records))
+
+
+@pytest.mark.parametrize(
+    ("records", "leaf", "count"),
+    [
+        ((ONE, TWO, ENDED), "2", 2),
+        ((ONE, ATTACHED, TWO, ENDED), "2", 3),
+        ((TWO, ONE, ENDED), "2", 2),
+        (({"type": "mode"}, TWO, "{torn", ONE, ENDED), "2", 4),
+        ((TWO, ENDED), "2", None),  # its prompt is not there yet
+        ((ONE,), "2", None),
+        (({**ONE, "parentUuid": "2"}, TWO), "2", None),
+    ],
+)
+def test_a_beginning_has_all_that_leads_up_to_its_last_record(
+    records: Any, leaf: str, count: int | None
+) -> None:
+    found = lines_until(lines(*records), leaf)
+    assert found == (None if count is None else lines(*records[:count]))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"{torn", lines({"type": "mode"})])
+def test_without_a_conversation_nothing_goes_on(data: bytes) -> None:
+    assert find_end(data) is None
+    with pytest.raises(ValueError, match="no conversation"):
+        added(data, "x")
+
+
+def test_the_prompt_is_added_behind_it() -> None:
+    record = added(lines(ONE, TWO, ENDED), [{"type": "text", "text": "three"}])
+    assert ("user", "4", "s") == (record["type"], record["parentUuid"], record["sessionId"])
+    assert {"role": "user", "content": [{"type": "text", "text": "three"}]} == record["message"]
+
+
+@pytest.mark.parametrize("asked", ["one", [{"type": "text", "text": "one"}]])
+def test_a_prompt_that_stands_there_unanswered_is_not_added(asked: object) -> None:
+    assert added(lines(said("user", "1", None, asked), ATTACHED), "one") is None
+    assert added(lines(said("user", "1", None, asked), ATTACHED), "other") is not None
+    assert added(lines(said("user", "1", None, asked), TWO), "one") is not None
+
+
+def test_a_torn_line_stays_a_line_of_its_own() -> None:
+    data = lines(ONE, TWO) + b'{"torn'
+    (message,) = parse_messages([{"role": "user", "content": "x"}]).messages
+    line = next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    assert (b"\n{", b"\n") == (line[:2], line[-1:])
+    assert lines(ONE, TWO) == whole_lines(data)
 
 
 def conversation() -> list[Raw]:

@@ -225,6 +225,41 @@ def unreadable(reason: OSError, session_id: str) -> SessionError:
     )
 
 
+def in_use(session_id: str, pid: int | None = None) -> SessionError:
+    """Return the error for a conversation that somebody else is having.
+
+    Args:
+        session_id: The conversation.
+        pid: The CLI that is in it; None for one of a backend of this package.
+    """
+    whose = "a backend, of this program or of another one," if pid is None else f"process {pid}"
+    return SessionError(
+        f"{whose} is in session {session_id}; two would write into one transcript. Wait for its end, "
+        "or continue from a copy with fork=True",
+        kind="in_use",
+        session_id=session_id,
+    )
+
+
+def not_locked(reason: OSError, session_id: str) -> SessionError:
+    """Return the error for a conversation that cannot be kept from others."""
+    return SessionError(
+        f"cannot lock session {session_id}, so another program could write into it too: {reason}",
+        kind="in_use",
+        session_id=session_id,
+    )
+
+
+def no_transcript(path: object, reason: object, session_id: str) -> SessionError:
+    """Return the error for a transcript that is to be continued and cannot be."""
+    return SessionError(
+        f"cannot continue session {session_id} from {path}: {reason}. A session belongs to the "
+        "directory that it was started in, and to the CLI's configuration directory",
+        kind="not_found",
+        session_id=session_id,
+    )
+
+
 def not_written(path: object, reason: OSError, session_id: str) -> SessionError:
     """Return the error for a history that could not be written."""
     return SessionError(

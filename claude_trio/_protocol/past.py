@@ -1,25 +1,59 @@
-"""The beginning of a transcript that exists, up to a record from which a conversation goes on."""
+"""Where a transcript that exists stands, and the record by which a conversation goes on from there."""
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .messages import Said
+from .transcript import write_transcript
 
-def lines_until(data: bytes, leaf: str) -> bytes | None:
-    r"""Return the beginning of a transcript that has a record and all that leads up to it.
 
-    2.1.197 may write an answer before its prompt, so a parent may stand behind its child.
+def whole_lines(data: bytes) -> bytes:
+    """Return a transcript without a last line that is being written, or was torn."""
+    return data[: data.rfind(b"\n") + 1]
 
-    Args:
-        data: The transcript.
-        leaf: The uuid of the record.
+
+def find_end(data: bytes) -> tuple[str | None, Mapping[str, Any]] | None:
+    """Return where the CLI goes on from; None if there is no conversation.
+
+    That is behind the last record of the conversation itself, or where a rewind has gone back to.
 
     Returns:
-        Whole lines, the last one with its ``\n``; None if something of that is not there.
+        The uuid of the record; and the message that it is, or belongs to.
     """
-    lines = data.split(b"\n")
+    known: dict[str, Mapping[str, Any]] = {}
+    rewound: Mapping[str, Any] | None = None
+    for record in map(_parse, data.splitlines()):
+        uuid = record.get("uuid")
+        if record.get("type") == "last-prompt" and record.get("explicit") is True:
+            rewound = record
+        elif isinstance(uuid, str) and record.get("isSidechain") is not True:
+            known[uuid], rewound = record, None
+    if rewound is not None:
+        leaf = rewound.get("leafUuid")
+        if not isinstance(leaf, str):  # to before the first message
+            return None, {}
+    else:
+        # 2.1.197 may write an answer before its prompt, so the last line need not be the last word.
+        parents = {record.get("parentUuid") for record in known.values()}
+        ends = [uuid for uuid in known if uuid not in parents]
+        if not ends:
+            return None
+        leaf = max(reversed(ends), key=lambda uuid: str(known[uuid].get("timestamp", "")))
+    # What stands behind a message, such as what was attached to it, leads up to it.
+    last = next((r for r in _chain(known, leaf) if r.get("type") in {"user", "assistant"}), {})
+    return leaf, last
+
+
+def lines_until(data: bytes, leaf: str) -> bytes | None:
+    """Return the beginning of a transcript that has a record and all that leads up to it.
+
+    None, if something of that is not there. A parent may stand behind its child: see `find_end`.
+    """
+    lines = data.splitlines(keepends=True)
     places: dict[str, int] = {}
     known: dict[str, Mapping[str, Any]] = {}
     for place, record in enumerate(map(_parse, lines)):
@@ -28,13 +62,13 @@ def lines_until(data: bytes, leaf: str) -> bytes | None:
     chain = [*_chain(known, leaf)]
     if not chain or chain[-1].get("parentUuid") is not None:
         return None
-    last = max(places[str(record["uuid"])] for record in chain)
-    return b"".join(line + b"\n" for line in lines[: last + 1])
+    needed = b"".join(lines[: max(places[record["uuid"]] for record in chain) + 1])
+    return needed if needed.endswith(b"\n") else needed + b"\n"
 
 
 def _chain(known: Mapping[str, Mapping[str, Any]], leaf: str) -> Iterator[Mapping[str, Any]]:
-    """Yield a record and all that lead up to it, the first one last."""
-    seen: set[str] = set()
+    """Return a record and all that lead up to it, the first one last."""
+    seen: set[object] = set()
     name: object = leaf
     while isinstance(name, str) and name in known and name not in seen:
         seen.add(name)
@@ -48,3 +82,45 @@ def _parse(line: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def next_record(
+    data: bytes,
+    prompt: Said,
+    *,
+    session_id: str,
+    cwd: str,
+    model: str | None,
+    now: datetime.datetime,
+) -> bytes:
+    """Return what to add to a transcript, so that a CLI that takes it up answers a prompt.
+
+    Nothing, if the transcript ends with just this prompt: it was never answered.
+
+    Args:
+        data: The transcript.
+        prompt: The user's new message.
+        session_id: The conversation that it is added to.
+        cwd: The directory of the session, links resolved.
+        model: As for `write_transcript`.
+        now: The time of the record.
+
+    Raises:
+        ValueError: There is no conversation in the transcript.
+    """
+    end = find_end(data)
+    if end is None:
+        raise ValueError("it holds no conversation")
+    leaf, last = end
+    line = write_transcript(
+        (prompt,), session_id=session_id, cwd=cwd, model=model, now=now, parent=leaf
+    ).data
+    if last.get("type") == "user" and _content(last) == _content(json.loads(line)):
+        return b""
+    return line if data.endswith(b"\n") else b"\n" + line
+
+
+def _content(record: Mapping[str, Any]) -> object:
+    message = record.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content

@@ -510,8 +510,9 @@ class Cli:
         if not chain:
             refuse(f"No conversation found with session ID: {self.session_id}")
         self.parent = chain[-1]["uuid"]
-        if "--reply-on-resume" in self.arguments and chain[-1]["type"] == "user":
-            content = chain[-1]["message"]["content"]
+        messages = [record for record in chain if record["type"] != "attachment"]
+        if "--reply-on-resume" in self.arguments and messages[-1]["type"] == "user":
+            content = messages[-1]["message"]["content"]
             words = content if isinstance(content, str) else content[-1].get("text", "")
             self.log(event="resumed", text=words)
             self.resumed_with = words

@@ -63,7 +63,12 @@ async def measure(cli: Path, count: int, seconds: float) -> Idle:
     """Start the conversations, and leave them alone for a while."""
     ours = psutil.Process()
     options = BackendOptions(
-        cwd=Path.cwd(), cli_path=cli, env=dict(os.environ), startup_timeout=_STARTUP
+        cwd=Path.cwd(),
+        cli_path=cli,
+        env=dict(os.environ),
+        startup_timeout=_STARTUP,
+        max_sessions=None,
+        idle_timeout=None,
     )
     async with open_backend(options) as backend:
         base = ours.memory_info().rss

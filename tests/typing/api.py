@@ -60,6 +60,8 @@ def options() -> None:
         settings={"permissions": {"allow": ["Bash(ls)"]}},
         trust_workspace=True,
         prestart=2,
+        max_sessions=None,
+        idle_timeout=60,
         effort="low",
         thinking={"type": "enabled", "budget_tokens": 2000},
         output_format={"type": "json_schema", "schema": {"type": "object"}},
@@ -113,6 +115,11 @@ async def conversation() -> None:
         assert_type(backend, ClaudeCodeBackend)
         turn = backend.complete([{"role": "user", "content": "hi"}])
         assert_type(turn, Turn)
+        assert_type(backend.complete([], session_id="…", fork=True), Turn)
+        assert_type(backend.sessions, tuple[SessionInfo, ...])
+        assert_type(backend.sessions[0].idle_since, float | None)
+        assert_type(backend.sessions[0].context_tokens, int | None)
+        assert_type(await backend.close_session("…"), bool)
         chosen = backend.complete([], model="opus", effort="max", permission_mode="plan")
         assert_type(chosen, Turn)
         backend.complete([], effort="huge")  # type: ignore[arg-type]  # no such effort
@@ -125,6 +132,8 @@ async def conversation() -> None:
             assert_type(await turn.get_final_text(), str)
             assert_type(turn.result, ResultMessage | None)
             assert_type(turn.session, SessionInfo | None)
+            if turn.result is not None:
+                assert_type(turn.result.resumed, bool)
             if turn.session is not None:
                 assert_type(turn.session.pid, int | None)
                 assert_type(turn.session.transcript, Path)

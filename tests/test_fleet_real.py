@@ -1,0 +1,196 @@
+"""Places, and conversations that are named, on the real CLI."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+import trio
+
+from claude_trio import BackendOptions, SessionError, Turn, open_backend, open_pty_process
+from claude_trio._lock import _NAME
+from claude_trio._protocol.status import parse_status
+from claude_trio.testing import LoopbackApi, RecordedRequest, Reply, World
+
+pytestmark = pytest.mark.real_cli
+
+Options: TypeAlias = Callable[..., BackendOptions]
+OWNER: Final = Path(__file__).with_name("killed_owner.py")
+MODEL: Final = "claude-sonnet-4-5"
+ID: Final = "00000000-0000-4000-8000-000000000002"
+
+
+@pytest.fixture
+def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    env = world.env(api.base_url)
+    return partial(BackendOptions, cwd=world.cwd, cli_path=real_cli, env=env, startup_timeout=120)
+
+
+def conversation(request: RecordedRequest) -> list[str]:
+    """Return what the user and the model have said in a request, without the CLI's own words."""
+    said = []
+    for message in request.messages:
+        content = message["content"]
+        if message["role"] == "system":
+            continue
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        texts = [block["text"] for block in blocks if block["type"] == "text"]
+        own = [text.strip() for text in texts if not text.startswith("<system-reminder>")]
+        said += [text for text in own if text]
+    return said
+
+
+def digest(said: list[str]) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def user(content: object) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content}]
+
+
+async def answer(turn: Turn) -> str:
+    with trio.fail_after(240):
+        return await turn.get_final_text()
+
+
+async def test_concurrent_calls_on_few_processes_each_get_their_own_reply(
+    options: Options, api: LoopbackApi
+) -> None:
+    """The model answers with a digest of the whole conversation, so no other one would do."""
+    api.default = lambda request: Reply(digest(conversation(request)))
+    chance = random.Random(6)
+    known: list[list[str]] = [[]]
+    writers: dict[Path, set[int | None]] = {}
+
+    async with open_backend(options(max_sessions=3)) as backend:
+
+        async def call(number: int, before: list[str]) -> None:
+            said = [*before, f"call {number}"]
+            roles = ("user", "assistant")
+            messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
+            turn = backend.complete(messages)
+            assert digest(said) == await answer(turn)
+            assert turn.session is not None
+            writers.setdefault(turn.session.transcript, set()).add(turn.session.pid)
+            assert len(backend.sessions) <= 3
+            known.append([*said, digest(said)])
+
+        for wave in range(2):
+            before = [chance.choice(known) for _ in range(5)]
+            async with trio.open_nursery() as nursery:
+                for number, history in enumerate(before):
+                    nursery.start_soon(call, 5 * wave + number, history)
+    assert 11 == len(known)
+    assert [1] * len(writers) == [len(pids) for pids in writers.values()]
+
+
+async def test_a_session_of_a_claude_run_by_hand_goes_on(
+    options: Options, api: LoopbackApi, world: World, real_cli: Path
+) -> None:
+    """Copied while that one is in it; refused until it has ended; then continued where it stands."""
+    api.reply("Hello, human.")
+    argv = [str(real_cli), "--session-id", ID, "--model", MODEL]
+
+    async def idle(status: Path) -> None:
+        while not is_idle(status):
+            await trio.sleep(0.05)
+        await trio.sleep(0.3)  # 2.1.197 takes no Enter before
+
+    with trio.fail_after(240):
+        async with open_pty_process(argv, cwd=world.cwd, env=world.env(api.base_url)) as by_hand:
+            status = world.config_dir / "sessions" / f"{by_hand.pid}.json"
+            await idle(status)
+            await by_hand.write(b"\x1b[200~hello\x1b[201~")
+            await trio.sleep(0.5)
+            await by_hand.write(b"\r")
+            (transcript,) = await until_ended(world)
+            await idle(status)
+            async with open_backend(options(model=MODEL)) as backend:
+                with pytest.raises(SessionError, match=f"process {by_hand.pid}") as caught:
+                    await answer(backend.complete(user("and?"), session_id=ID))
+                assert "in_use" == caught.value.kind
+                before = transcript.read_bytes()
+                copy = backend.complete(user("in a copy?"), session_id=ID, fork=True)
+                await answer(copy)
+                asked = ["hello", "Hello, human.", "in a copy?"]
+                assert asked == conversation(api.conversations[-1])
+                assert copy.session is not None
+                assert copy.session.transcript != transcript
+                assert before == transcript.read_bytes()
+    api.default = lambda request: Reply(digest(conversation(request)))
+    async with open_backend(options(model=MODEL)) as backend:
+        image = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+        prompt = [{"type": "image", "source": image}, {"type": "text", "text": "/and this?"}]
+        first = backend.complete(user(prompt), session_id=ID)
+        reply = await answer(first)
+        asked = ["hello", "Hello, human.", "/and this?"]
+        assert asked == conversation(api.conversations[-1])
+        assert "image" in [block["type"] for block in api.conversations[-1].messages[-1]["content"]]
+        second = backend.complete(user("again"), session_id=ID)
+        await answer(second)
+        assert [*asked, reply, "again"] == conversation(api.conversations[-1])
+        assert first.session is not None
+        assert second.session is not None
+        assert first.result is not None
+        assert second.result is not None
+        assert (ID, transcript, first.session.pid) == (
+            *(second.session.session_id, second.session.transcript),
+            second.session.pid,
+        )
+        assert (True, False) == (first.result.resumed, second.result.resumed)
+    assert transcript.read_bytes().startswith(before)
+    assert "No response requested" not in json.dumps([r.body for r in api.requests])
+
+
+def is_idle(status: Path) -> bool:
+    read = parse_status(status.read_bytes()) if status.exists() else None
+    return read is not None and read.at_rest
+
+
+async def until_ended(world: World) -> list[Path]:
+    while True:
+        found = [*world.config_dir.glob(f"projects/*/{ID}.jsonl")]
+        if found and b'"turn_duration"' in found[0].read_bytes():
+            return found
+        await trio.sleep(0.05)
+
+
+PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+async def test_the_owner_is_killed_in_a_turn_and_another_program_asks_again(
+    options: Options, api: LoopbackApi, world: World, real_cli: Path
+) -> None:
+    """The prompt that was never answered is asked as it stands, and once."""
+    gate = trio.Event()
+    api.reply("never", hold_before=gate)
+    owner = await trio.lowlevel.open_process(
+        [sys.executable, str(OWNER), str(real_cli), str(world.cwd)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **world.env(api.base_url)},
+    )
+    assert owner.stdout is not None
+    with trio.fail_after(240):
+        await owner.stdout.receive_some()
+        await api.wait_until_held(gate)
+        owner.kill()
+        await owner.wait()
+        await owner.stdout.aclose()
+        (transcript,) = world.config_dir.glob("projects/*/*.jsonl")
+        api.reply("here I am")
+        async with open_backend(options()) as backend:
+            turn = backend.complete(user("wait"), session_id=transcript.stem)
+            assert "here I am" == await answer(turn)
+            assert turn.session is not None
+            assert transcript == turn.session.transcript
+    assert ["wait"] == conversation(api.conversations[-1])
+    assert [] == [*world.config_dir.glob(f"{_NAME}/*")]

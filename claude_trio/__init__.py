@@ -3,8 +3,9 @@
 General layout
 --------------
 `_backend` and `_turn` are what a caller touches; `_session` is one live conversation; `_pty` and
-`_jsonl` move bytes; `_protocol` holds everything that needs no input or output. `events`, `errors`
-and `options` are the values that all of them share. `_cli`, `_launch`, `_trust` and `_check` are about
+`_jsonl` move bytes; `_host` is the server by which a CLI reaches functions of the caller; `_protocol`
+holds everything that needs no input or output. `events`, `errors`, `callbacks`, `tools` and `options`
+are the values that all of them share. `_cli`, `_launch`, `_trust` and `_check` are about
 the machine: the program, what it is started with, and whether that will do.
 """
 
@@ -19,6 +20,17 @@ from ._cli import find_cli as find_cli
 from ._protocol.canonical import hash_history as hash_history
 from ._session import SessionInfo as SessionInfo
 from ._turn import Turn as Turn
+from .callbacks import Allow as Allow
+from .callbacks import Deny as Deny
+from .callbacks import HookContext as HookContext
+from .callbacks import HookInput as HookInput
+from .callbacks import HookMatcher as HookMatcher
+from .callbacks import HookOutput as HookOutput
+from .callbacks import PermissionRequest as PermissionRequest
+from .callbacks import PlanRequest as PlanRequest
+from .callbacks import Question as Question
+from .callbacks import QuestionOption as QuestionOption
+from .callbacks import QuestionRequest as QuestionRequest
 from .events import AssistantMessage as AssistantMessage
 from .events import ContentBlock as ContentBlock
 from .events import ContextWindow as ContextWindow
@@ -27,6 +39,7 @@ from .events import RateLimit as RateLimit
 from .events import ResultMessage as ResultMessage
 from .events import SystemMessage as SystemMessage
 from .events import TextBlock as TextBlock
+from .events import TextDelta as TextDelta
 from .events import ThinkingBlock as ThinkingBlock
 from .events import ToolResultBlock as ToolResultBlock
 from .events import ToolUseBlock as ToolUseBlock
@@ -34,6 +47,8 @@ from .events import UnknownBlock as UnknownBlock
 from .events import Usage as Usage
 from .events import UserMessage as UserMessage
 from .options import BackendOptions as BackendOptions
+from .tools import Tool as Tool
+from .tools import tool as tool
 
 # isort: split
 # Errors

@@ -15,6 +15,7 @@ import trio
 from ._cli import find_cli
 from ._cold import Cold
 from ._fleet import Call, Fleet
+from ._host.host import open_host
 from ._inbox import Inbox
 from ._launch import config_directory, config_file
 from ._lock import remove_left_locks
@@ -189,7 +190,9 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
     Raises:
         CLINotFoundError: There is no `claude` to run; the message says where it was looked for.
         StartupError: ``options.trust_workspace`` could not be recorded.
-        ProcessError: The files for the CLI could not be written.
+        ProcessError: What the CLI is to be started with could not be set up.
+        ImportError: Functions are to be tools, and the package ``mcp`` is not installed.
+        ValueError: One of them cannot be a tool.
         BackendError: A background task failed through a defect of this package; please report it.
     """
     environment = options.environment(os.environ)
@@ -199,8 +202,8 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
         await accept_trust(config_file(environment, options.cwd), options.cwd)
     remove_left_locks(directory)
     # The files and the notices outlive the last session, so they are around the sessions' nursery.
-    async with open_notices() as notices:
-        with start_files(options) as files, one_exception() as body:
+    async with open_notices() as notices, open_host(options) as host:
+        with start_files(options, host) as files, one_exception() as body:
             async with trio.open_nursery() as nursery:
                 ways, cold = Ways(options), Cold()
                 make = partial(
@@ -212,9 +215,13 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
                     notices=notices,
                     ways=ways,
                     cold=cold,
+                    host=host,
                 )
-                fleet = Fleet(options, make, directory, ways)
+                # Without sessions there is nobody left who could ask the host.
+                fleet = Fleet(options, make, directory, ways, on_gone=host.close if host else None)
                 backend = ClaudeCodeBackend._create(options, nursery, fleet, cold)  # noqa: SLF001
+                if host is not None:
+                    await nursery.start(host.run)
                 if options.prestart:
                     nursery.start_soon(fleet.reserve.run, nursery)
                 try:

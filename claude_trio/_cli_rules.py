@@ -148,26 +148,33 @@ def servers(instance: object, attribute: attrs.Attribute[Any], value: Any) -> No
     """Check MCP servers, or None."""
     if value is None:
         return
-    check.json_object(instance, attribute, value)
-    for name, server in value.items():
-        place = f"mcp_servers[{name!r}]"
+    others = value
+    if isinstance(value, Mapping):  # functions of this program are a tuple by now
+        others = {name: each for name, each in value.items() if not isinstance(each, tuple)}
+    check.json_object(instance, attribute, others)
+    for name in value:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{place}: a name has letters, digits, '_' and '-' only")
-        if not isinstance(server, Mapping):
-            raise TypeError(f"{place} must be a mapping, not {server!r}")
-        kind = server.get("type", "stdio")
-        if kind not in {"stdio", "http", "sse"}:
-            raise ValueError(f"{place}['type'] must be stdio, http or sse, not {kind!r}")
-        _need(place, server, "command" if kind == "stdio" else "url")
-        for key in ("env", "headers"):
-            pairs = server.get(key, {})
-            if not isinstance(pairs, Mapping) or not all(
-                isinstance(text, str) for text in pairs.values()
-            ):
-                raise TypeError(f"{place}[{key!r}] must map str to str")
-        args = server.get("args", [])
-        if not isinstance(args, list) or not all(isinstance(text, str) for text in args):
-            raise TypeError(f"{place}['args'] must be a list of str")
+            raise ValueError(f"mcp_servers[{name!r}]: a name has letters, digits, '_' and '-' only")
+    for name, server in others.items():
+        _server(f"mcp_servers[{name!r}]", server)
+
+
+def _server(place: str, server: Any) -> None:
+    if not isinstance(server, Mapping):
+        raise TypeError(f"{place} must be a mapping, or a list of functions, not {server!r}")
+    kind = server.get("type", "stdio")
+    if kind not in {"stdio", "http", "sse"}:
+        raise ValueError(f"{place}['type'] must be stdio, http or sse, not {kind!r}")
+    _need(place, server, "command" if kind == "stdio" else "url")
+    for key in ("env", "headers"):
+        pairs = server.get(key, {})
+        if not isinstance(pairs, Mapping) or not all(
+            isinstance(text, str) for text in pairs.values()
+        ):
+            raise TypeError(f"{place}[{key!r}] must map str to str")
+    args = server.get("args", [])
+    if not isinstance(args, list) or not all(isinstance(text, str) for text in args):
+        raise TypeError(f"{place}['args'] must be a list of str")
 
 
 def agents(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -54,12 +54,14 @@ class Fleet:
             to call when the session is idle, and when it has ended.
         config_directory: Where the CLI keeps its sessions.
         ways: How prompts get to the CLI.
+        on_gone: Called when the fleet is closed and its last session has ended.
     """
 
     options: BackendOptions
     _make: Callable[..., Session]
     _config_directory: Path
     _ways: Ways
+    _on_gone: Callable[[], None] | None = None
     #: The oldest one first.
     sessions: list[Session] = attrs.field(factory=list)
     closed: bool = False
@@ -223,6 +225,11 @@ class Fleet:
         self.pool.close()
         for session in self.sessions:
             session.stop()
+        self._tell_if_gone()
+
+    def _tell_if_gone(self) -> None:
+        if self.closed and not self.sessions and self._on_gone is not None:
+            self._on_gone()
 
     # -- what sessions tell -------------------------------------------------------------------------
 
@@ -240,6 +247,7 @@ class Fleet:
         self.sessions.remove(session)
         self.reserve.lost(session)
         self.pool.leave(session)
+        self._tell_if_gone()
 
 
 def _begin(call: Call, session: Session) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import logging
 import math
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -24,6 +25,8 @@ from ._cold import Cold
 from ._cost import CostWatch
 from ._editor import Editor, open_editor
 from ._files import SessionFiles
+from ._host.guest import Guest
+from ._host.host import Host
 from ._inbox import Inbox
 from ._launch import STATUS_LINE, arguments, snapshot_arguments, version_numbers
 from ._lock import SessionLock
@@ -44,6 +47,7 @@ from .errors import BackendError, MessageParseError, ProcessError, TurnTimeout
 from .events import AssistantMessage, Event
 from .options import BackendOptions
 
+_logger = logging.getLogger("claude_trio")
 _MOST_WAITING: Final = 256  # events that may wait for a slow consumer before reading stops
 _PROMPT_GRACE: Final = 2.0  # seconds until an idle CLI has to take a prompt
 _PROMPT_INTERVAL: Final = 0.01  # seconds between two looks meanwhile
@@ -131,6 +135,7 @@ class Session:
         cold: Writes what a process is started on.
         on_idle: Called when the conversation can take another prompt.
         on_end: Called when the session is over.
+        host: The server that its CLI reaches callbacks by; None where none is needed.
     """
 
     options: BackendOptions
@@ -143,6 +148,7 @@ class Session:
     cold: Cold
     on_idle: Callable[[Session], None]
     on_end: Callable[[Session], None]
+    host: Host | None = None
     origin: Origin = "fresh"
     session_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     #: What the conversation has lived through, as far as a caller can know it.
@@ -156,6 +162,8 @@ class Session:
     inbox: Inbox | None = None
     turn_count: int = 0
     turns: TurnManager = attrs.field(factory=TurnManager)
+    #: It may ask the host from its start to its end.
+    guest: Guest | None = None
     _files: SessionFiles = attrs.field(init=False)
     _cost: CostWatch = attrs.field(init=False)
     #: The process before, whose own transcript this one goes on with.
@@ -373,7 +381,7 @@ class Session:
             if self._begins_at_rest:
                 await self.start_idle(nursery)
                 return await self.submit(conversation)
-            nursery.start_soon(self.run)
+            self._launch(nursery)
             inbox = self._open_inbox(conversation, trio.current_time())
             self.turns.resume(trio.current_time())
             await self._wait_until_ready()
@@ -398,12 +406,19 @@ class Session:
         Raises:
             BackendError: The process could not be started, or did not become ready in time.
         """
-        nursery.start_soon(self.run)
+        self._launch(nursery)
         try:
             await self._wait_until_ready()
+            if self.host is not None and self.guest is not None:
+                await self.host.wait_until_ready(self.guest)
         except BaseException:
             await self.end()  # noqa: ASYNC102 - shielded and bounded inside
             raise
+
+    def _launch(self, nursery: trio.Nursery) -> None:
+        if self.host is not None:
+            self.guest = self.host.admit(self)
+        nursery.start_soon(self.run)
 
     def _no_prompt(self) -> BackendError:
         process = self._process
@@ -526,6 +541,9 @@ class Session:
         self._notes = ()
         self.turn_count += 1
         self._give_up_at = None
+        if self.guest is not None:
+            resumed = self.turn_count == 1 and not self._begins_at_rest
+            self.guest.begin_turn(resumed=resumed)
         self._files.look_now()
         return self.inbox
 
@@ -613,6 +631,9 @@ class Session:
             env[STATUS_LINE] = str(self._cost.path)
         if self._before is None and self.origin == "resumed":
             env |= self.cold.environment
+        if self.host is not None and self.guest is not None:
+            prompted = not self._begins_at_rest
+            env |= self.host.environment(self.guest, self.start_files.directory, prompted=prompted)
         return env
 
     async def _attend(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
@@ -686,6 +707,9 @@ class Session:
         unread = self._consumer_is_behind() or self._files.behind
         command = None if unread else self.turns.tick(now)
         self._deliver(self.turns.take())
+        self._deliver_live()
+        if self.guest is not None:
+            self.guest.observe(unwanted=self._unwanted)
         if command is Command.PRESS_ENTER:
             if self._unwanted:  # what stands in the box is not known
                 self.turns.fail(failures.not_accepted())
@@ -704,7 +728,8 @@ class Session:
     @property
     def _unwanted(self) -> bool:
         """Whether nobody wants the prompt answered any more."""
-        return self.inbox is not None and (self.inbox.unwanted or self.inbox.interrupted)
+        inbox = self.inbox
+        return inbox is not None and (inbox.unwanted or inbox.interrupted or self.turns.doomed)
 
     def _feed(self, records: Iterable[Record]) -> None:
         now = trio.current_time()
@@ -725,8 +750,37 @@ class Session:
     def _deliver(self, events: Iterable[Event]) -> None:
         if self._check is not None:
             self._held.extend(events)
-        elif self.inbox is not None and events:
-            self.inbox.put(events)
+            return
+        if self.inbox is None:
+            return
+        for event in events:
+            if self.guest is not None and self.guest.live is not None:
+                self.inbox.put(self.guest.live.before(event))
+            self.inbox.put([event])
+
+    def _deliver_live(self) -> None:
+        """Hand on what the CLI shows; not to a consumer that is behind, for whom it is kept."""
+        live = self.guest.live if self.guest is not None else None
+        if live is None or self.inbox is None or self.turns.outcome is not None:
+            return
+        held = self._check is not None or self._consumer_is_behind()
+        if not held and (pieces := live.take()):
+            self.inbox.put(pieces)
+
+    # -- what the host server asks and tells ----------------------------------------------------
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether a turn of the caller's runs that is not being interrupted."""
+        return self.inbox is not None and not self._unwanted
+
+    def callback_raised(self, name: str, reason: Exception) -> None:
+        """Let the turn fail by what a callback raised; it is interrupted."""
+        failure = failures.answer_failed(name, reason, self.session_id)
+        failure.__cause__ = reason
+        if not self.turns.doom(failure):
+            _logger.error("%s", failure, exc_info=reason)
+        self.look_now()
 
     def _verify(self, record: Record) -> None:
         """Let go of what was held, once it is clear that the model has seen the history."""
@@ -876,6 +930,8 @@ class Session:
             self._close_turn(ended=True)
             self._files.tidy_up(used=ready)
             self._cost.detach(self.notices)
+            if self.host is not None and self.guest is not None:
+                self.host.dismiss(self.guest)
         finally:
             self._release()
             self.on_end(self)

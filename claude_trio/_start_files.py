@@ -18,7 +18,9 @@ from typing import Final
 
 import attrs
 
+from ._host.host import Host
 from ._launch import merge_settings
+from ._protocol.hooks import merged
 from .errors import ProcessError
 from .options import BackendOptions
 
@@ -43,19 +45,29 @@ class StartFiles:
 
 
 @contextlib.contextmanager
-def start_files(options: BackendOptions) -> Generator[StartFiles, None, None]:
+def start_files(
+    options: BackendOptions, host: Host | None = None
+) -> Generator[StartFiles, None, None]:
     """Have the files for the length of a block.
+
+    Args:
+        options: What the CLI is to be told.
+        host: The server that it is to be told of.
 
     Raises:
         ProcessError: They could not be written.
     """
-    contents = {"--settings": json.dumps(merge_settings(options))}
+    settings, servers = merge_settings(options), dict(options.other_servers)
+    if host is not None:
+        settings = merged(settings, host.settings())
+        servers |= host.mcp_servers()
+    contents = {"--settings": json.dumps(settings)}
     if options.system_prompt is not None:
         contents["--system-prompt-file"] = options.system_prompt
     if options.append_system_prompt is not None:
         contents["--append-system-prompt-file"] = options.append_system_prompt
-    if options.mcp_servers:
-        contents["--mcp-config"] = json.dumps({"mcpServers": options.mcp_servers})
+    if servers:
+        contents["--mcp-config"] = json.dumps({"mcpServers": servers})
     with contextlib.ExitStack() as stack:
         try:
             directory = Path(tempfile.mkdtemp(prefix=_PREFIX))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import final
 
 import attrs
@@ -15,7 +15,14 @@ from ._protocol.history import Conversation
 from ._session import Session, SessionInfo
 from ._util import NoPublicConstructor
 from .errors import BackendError, TurnTimeout
-from .events import AssistantMessage, ContentBlock, Event, ResultMessage
+from .events import (
+    AssistantMessage,
+    ContentBlock,
+    Event,
+    ResultMessage,
+    TextBlock,
+    TextDelta,
+)
 from .options import BackendOptions
 
 
@@ -240,6 +247,16 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         await self._settle()
         await trio.lowlevel.checkpoint()
 
+    @property
+    def text_stream(self) -> AsyncIterator[str]:
+        """The model's text, as an iterator over strings: ``async for text in turn.text_stream``.
+
+        With ``include_partial_messages`` these are the pieces as they are written, otherwise whole
+        blocks; of subagents there is none. It reads the turn: what is no text is passed over, and
+        a failed turn raises as from `receive`, which also says what cancelling does.
+        """
+        return _TextStream(self, partial=self._options.include_partial_messages)
+
     async def get_final_message(self) -> AssistantMessage:
         """Read the turn to its end; return its last API message, with all blocks of that message.
 
@@ -285,3 +302,31 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             stacklevel=2,
             source=self,
         )
+
+
+class _TextStream:
+    def __init__(self, turn: Turn, *, partial: bool) -> None:
+        self._turn = turn
+        self._partial = partial
+        self._waiting: list[str] = []
+
+    def __aiter__(self) -> _TextStream:
+        return self
+
+    async def __anext__(self) -> str:
+        while not self._waiting:
+            try:
+                self._take(await self._turn.receive())
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+        await trio.lowlevel.checkpoint()
+        return self._waiting.pop(0)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, TextDelta) and event.text:
+            self._waiting.append(event.text)
+        if self._partial or not isinstance(event, AssistantMessage):
+            return
+        if event.parent_tool_use_id is None and event.error is None:
+            texts = [block.text for block in event.content if isinstance(block, TextBlock)]
+            self._waiting += filter(None, texts)

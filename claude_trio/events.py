@@ -294,4 +294,27 @@ class ResultMessage(Message):
         }
 
 
-Event: TypeAlias = AssistantMessage | UserMessage | SystemMessage | ResultMessage
+@attrs.frozen(kw_only=True)
+class TextDelta(Message):
+    """A piece of the text that the model is writing, with ``include_partial_messages`` only.
+
+    It is no record: the text comes again in the `TextBlock` of an `AssistantMessage`. The pieces of
+    an API message, joined, are the texts of its blocks, joined.
+
+    Attributes:
+        text: The piece; may be empty when it is `final`.
+        index: Its number in the text of the API message. With 0 a text begins, also one that begins
+            again because the CLI repeated its request.
+        final: Whether the `TextBlock` that it completes is the next event.
+    """
+
+    text: str
+    index: int
+    final: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the piece as the Messages API writes it in a stream."""
+        return {"type": "text_delta", "text": self.text}
+
+
+Event: TypeAlias = AssistantMessage | UserMessage | SystemMessage | ResultMessage | TextDelta

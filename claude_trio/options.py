@@ -14,9 +14,12 @@ from typing import Any, Literal, Self, TypeAlias
 import attrs
 
 from . import _cli_rules as rules
+from . import _host_rules as host
 from . import _validators as check
 from ._launch import child_environment, option_variables
+from .callbacks import HookMatcher, OnPermission, OnPlan, OnQuestion
 from .errors import MessageParseError
+from .tools import Tool
 
 PermissionMode: TypeAlias = Literal[
     "default", "acceptEdits", "plan", "dontAsk", "bypassPermissions"
@@ -77,7 +80,9 @@ class BackendOptions:
             about that. Overrides `permission_mode`.
         add_dirs: Directories that the model may use besides `cwd`; links are resolved.
         mcp_servers: MCP servers by name, each as in the CLI's own files: ``{"command": …, "args":
-            […], "env": {…}}``, or ``{"type": "http" or "sse", "url": …, "headers": {…}}``. Default:
+            […], "env": {…}}``, or ``{"type": "http" or "sse", "url": …, "headers": {…}}``. A list of
+            async functions is a server in this process: see `tool`; these tools may be called
+            unasked, unless `on_permission` is there to be asked. Default:
             those of the CLI's files; with a mapping, even ``{}``, only those in it. A prompt does
             not wait for servers that still connect, and a program among them inherits the CLI's
             whole environment.
@@ -142,6 +147,17 @@ class BackendOptions:
             ended.
         exit_grace: Seconds within which leaving the backend has ended every process it started:
             two thirds are for an orderly exit, the rest for what does not take the hint.
+        on_permission: Asked whether a tool may run, before each call of each tool, those of subagents
+            included: see `PermissionRequest`, `Allow` and `Deny`. Whatever goes wrong is a no. It
+            needs the `permission_mode` ``dontAsk`` or ``plan``. The CLI's own protection of its
+            files, and rules of your settings that deny or ask, stay above it.
+        on_question: Answers the model's questions, by the text of each: see `QuestionRequest`.
+            Without it they go to `on_permission`, or are denied.
+        on_plan: Approves a plan of the model, or denies it with what is to be revised: see
+            `PlanRequest`. Without it plans go to `on_permission`, or are denied.
+        hooks: Functions for events of the CLI: see `HookMatcher`.
+        include_partial_messages: Yield `TextDelta` events while the model writes: whole lines, as
+            the CLI shows them, in order and before the block that has the whole text.
         on_parse_error: Called with the error for each line of a transcript that cannot be read; the
             default logs it as a warning, and the turn goes on. What it raises fails the turn, and
             ends its process.
@@ -188,7 +204,7 @@ class BackendOptions:
         default=(), converter=check.to_real_paths, validator=check.directories
     )
     mcp_servers: Mapping[str, Any] | None = attrs.field(
-        default=None, converter=check.to_optional_mapping, validator=rules.servers, repr=False
+        default=None, converter=host.to_servers, validator=rules.servers, repr=False
     )
     strict_mcp_config: bool | None = attrs.field(default=None, validator=check.optional_flag)
     agents: Mapping[str, Any] = attrs.field(
@@ -224,6 +240,15 @@ class BackendOptions:
     startup_timeout: float = attrs.field(default=60.0, validator=check.seconds)
     interrupt_grace: float = attrs.field(default=5.0, validator=check.seconds)
     exit_grace: float = attrs.field(default=10.0, validator=check.seconds)
+    on_permission: OnPermission | None = attrs.field(
+        default=None, validator=host.callback, repr=False
+    )
+    on_question: OnQuestion | None = attrs.field(default=None, validator=host.callback, repr=False)
+    on_plan: OnPlan | None = attrs.field(default=None, validator=host.callback, repr=False)
+    hooks: Mapping[str, Sequence[HookMatcher]] = attrs.field(
+        factory=dict, converter=host.to_hooks, repr=False
+    )
+    include_partial_messages: bool = attrs.field(default=False, validator=check.flag)
     on_parse_error: Callable[[MessageParseError], object] = attrs.field(
         default=log_unreadable, validator=check.function, repr=False
     )
@@ -235,6 +260,7 @@ class BackendOptions:
                 f"prestart is {self.prestart}, and max_sessions {self.max_sessions}: with that no "
                 "process would be left for a conversation that goes on; prestart must be less"
             )
+        host.fit_together(self)
 
     @classmethod
     def for_chat(cls, *, cwd: str | Path, system_prompt: str = "", **more: Any) -> Self:
@@ -289,6 +315,29 @@ class BackendOptions:
         if self.strict_mcp_config is None:
             return self.mcp_servers is not None
         return self.strict_mcp_config
+
+    @property
+    def own_servers(self) -> Mapping[str, Sequence[Tool[..., Any]]]:
+        """Those of `mcp_servers` that are functions of this program."""
+        servers = self.mcp_servers or {}
+        return {name: server for name, server in servers.items() if isinstance(server, tuple)}
+
+    @property
+    def other_servers(self) -> Mapping[str, Any]:
+        """Those of `mcp_servers` that the CLI starts or connects to."""
+        servers = self.mcp_servers or {}
+        return {name: server for name, server in servers.items() if not isinstance(server, tuple)}
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether the CLI has to reach this program while it runs."""
+        callbacks = (self.on_permission, self.on_question, self.on_plan)
+        return (
+            any(callback is not None for callback in callbacks)
+            or any(self.hooks.values())
+            or bool(self.own_servers)
+            or self.include_partial_messages
+        )
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for a CLI, made from an inherited one."""

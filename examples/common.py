@@ -17,6 +17,7 @@ from claude_trio import (
     Event,
     ResultMessage,
     TextBlock,
+    TextDelta,
     ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
@@ -66,6 +67,9 @@ def show(event: Event) -> None:
     if isinstance(event, ResultMessage):
         used = f"{event.usage.input_tokens} tokens in, {event.usage.output_tokens} out"
         print(paint(f"result     {event.subtype}, {event.duration_ms} ms, {used}", 32))
+        return
+    if isinstance(event, TextDelta):
+        print(paint(f"delta      {event.text}", 36))
         return
     if not isinstance(event, AssistantMessage | UserMessage):
         print(paint(f"system     {event.subtype}", 90))

@@ -48,8 +48,47 @@ EXPECTED: Mapping[str, str] = {
         r"Something brighter\.  Kingfisher\.  \w[\w ,]+\n"
         r"Something quieter\.   Bittern\.     \w[\w ,]+\n"
     ),
+    "permissions.py": (
+        r"question   Which colour\?\n"
+        r"may it     Bash touch blue\.txt\n"
+        r"may it     Bash git push --force\n"
+        r"may it     Bash touch red\.txt\n"
+        r"Made blue\.txt, and another one as you wished; nothing was published\.\n"
+        r"files      blue\.txt, green\.txt\n"
+    ),
+    "live_text.py": (
+        r"A heron stands,\n"
+        r"and the river goes by\.\n"
+        r"It is in no hurry:\n"
+        r"the fish will come\.\n"
+        r"It is about\n"
+        r"patience\.\n"
+        r"in one piece or more: True\n"
+    ),
+    "mcp_tool.py": (
+        r"prompt     Let the echo server say heron\.\n"
+        r"tool use   mcp__echo__echo {'text': 'heron'}\n"
+        # No prompt waits for a server that connects; a call does, but not on CLI 2.1.197.
+        r"result of  .*(echo: heron|No such tool available).*\n"
+        r"assistant  The server says: echo: heron\.\n"
+        r"system     turn_duration\n"
+        r"result     success.*\n"
+    ),
+    "own_tools.py": (
+        r"prompt     What is in stock\? Order what is missing\.\n"
+        r"tool use   mcp__shop__in_stock {'article': 'apples'}\n"
+        r"tool use   mcp__shop__order {'article': 'pears', 'number': 12}\n"
+        r"tool use   mcp__shop__in_stock {'article': 'kiwis'}\n"
+        r"result of  .*3.*\n"
+        r"result of  .*12 pears will come tomorrow.*\n"
+        r"result of  .*we do not sell kiwis\n"
+        r"assistant  There are 3 apples, and 12 pears are on their way\. There are no kiwis\.\n"
+        r"system     turn_duration\n"
+        r"result     success.*\n"
+        r"stock      {'apples': 3, 'pears': 12}\n"
+    ),
 }
-HELPERS = {"common.py"}
+HELPERS = {"common.py", "echo_server.py"}
 README = EXAMPLES.parent / "README.md"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -607,11 +606,3 @@ async def test_the_exception_of_the_block_comes_out_as_it_is() -> None:
         async with open_loopback_api():
             raise raised
     assert raised is caught.value
-
-
-async def test_without_h11_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "h11", None)
-    monkeypatch.delitem(sys.modules, "claude_trio.testing._serve")
-    with pytest.raises(ImportError, match=r"claude-trio\[testing\]"):
-        async with open_loopback_api():
-            pass

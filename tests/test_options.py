@@ -76,7 +76,7 @@ from claude_trio._start_files import _remove, start_files
         ("add_dirs", [5], TypeError),
         ("mcp_servers", [], TypeError),
         ("mcp_servers", {"a b": {"command": "x"}}, ValueError),
-        ("mcp_servers", {"a": []}, TypeError),
+        ("mcp_servers", {"a": []}, ValueError),
         ("mcp_servers", {"a": {"command": ""}}, ValueError),
         ("mcp_servers", {"a": {"command": "x", "args": "y"}}, TypeError),
         ("mcp_servers", {"a": {"command": "x", "env": {"Y": 1}}}, TypeError),

@@ -26,6 +26,9 @@ USE = {
     *("AssistantMessage", "UserMessage", "SystemMessage", "ResultMessage", "Event", "Usage"),
     *("ContextWindow", "RateLimit"),
     *("TextBlock", "ThinkingBlock", "ToolUseBlock", "ToolResultBlock", "UnknownBlock"),
+    *("PermissionRequest", "Allow", "Deny", "QuestionRequest", "Question", "QuestionOption"),
+    *("PlanRequest", "HookMatcher", "HookInput", "HookOutput", "HookContext", "TextDelta"),
+    *("tool", "Tool"),
     *("ContentBlock", "check", "CheckReport", "Finding", "find_cli", "TESTED_CLI_VERSIONS"),
     "hash_history",
 }
@@ -87,7 +90,7 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
     for name in imports(path):
         top = name.partition(".")[0]
         if top == "claude_trio":
-            allowed = ("_protocol", "errors", "events")
+            allowed = ("_protocol", "errors", "events", "callbacks")
             assert name.split(".")[1] in allowed, f"{path.name} imports {name}"
         else:
             assert top in PURE, f"{path.name} imports {name}"
@@ -95,17 +98,9 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
 
 #: Each module may import those that stand before it.
 ORDER = [
-    *(
-        "errors",
-        "events",
-        "_launch",
-        "_validators",
-        "_cli_rules",
-        "options",
-        "_start_files",
-        "_cli",
-    ),
-    *("_protocol", "_util", "_screen", "_sweep", "_notices", "_trust", "_pool", "_lock"),
+    *("errors", "events", "callbacks", "tools", "_launch", "_protocol", "_validators"),
+    *("_cli_rules", "_host_rules", "options", "_http", "_host", "_start_files", "_cli"),
+    *("_util", "_screen", "_sweep", "_notices", "_trust", "_pool", "_lock"),
     *(
         "_pty",
         "_jsonl",

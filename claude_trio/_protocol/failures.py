@@ -216,6 +216,15 @@ def callback_failed(name: str, reason: Exception, session_id: str) -> BackendErr
     )
 
 
+def answer_failed(name: str, reason: Exception, session_id: str) -> BackendError:
+    """Return the error for a callback that was to answer the CLI and raised."""
+    return BackendError(
+        f"{name} raised {reason!r}; the CLI was told no, and the turn was interrupted",
+        kind="callback",
+        session_id=session_id,
+    )
+
+
 def unreadable(reason: OSError, session_id: str) -> SessionError:
     """Return the error for files of the CLI that cannot be read any more."""
     return SessionError(

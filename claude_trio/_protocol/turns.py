@@ -196,6 +196,8 @@ class _Turn:
     open_tools: set[str] = attrs.field(factory=set)
     #: Every tool call of the turn, those of its subagents included.
     calls: set[str] = attrs.field(factory=set)
+    #: What the turn fails by, however it ends.
+    doom: BackendError | None = None
     held: list[Record] = attrs.field(factory=list)
     #: What subagents have said whose calls are not known, with those calls.
     subagents: list[tuple[Record, str]] = attrs.field(factory=list)
@@ -358,6 +360,22 @@ class TurnManager:
         """
         if self.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
             self._end("died" if died else "failed", error=error, reusable=False)
+
+    def doom(self, error: BackendError) -> bool:
+        """Let the open turn fail by an error of the caller's own, however it ends; the first counts.
+
+        Returns:
+            Whether a turn is open.
+        """
+        if self.state not in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+            return False
+        self._turn.doom = self._turn.doom or error
+        return True
+
+    @property
+    def doomed(self) -> bool:
+        """Whether the open turn will fail, however it ends."""
+        return self._turn.doom is not None
 
     def take(self) -> list[Event]:
         """Return the events of the turn that were not returned before."""
@@ -583,6 +601,8 @@ class TurnManager:
         for record, tool_use_id in self._turn.subagents:
             self._put_aside(record, tool_use_id)
         self._turn.subagents.clear()
+        if self._turn.doom is not None:
+            kind, error = "failed", self._turn.doom
         result = make_result(
             kind,
             self._turn.events,

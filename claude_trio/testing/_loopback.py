@@ -6,7 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 import trio
@@ -14,9 +14,7 @@ import trio
 from .._util import one_exception
 from ._replies import Block, Cut, ErrorEvent, HttpError, Reply
 from ._requests import RecordedRequest
-
-if TYPE_CHECKING:
-    from ._serve import Answer, Hold
+from ._serve import Answer, Hold, Plain, serve_connection
 
 #: Decides the answer when the request is there, for example to echo its prompt.
 Responder: TypeAlias = Callable[[RecordedRequest], Reply | HttpError]
@@ -196,8 +194,6 @@ class LoopbackApi:
 
 
 def _side_answer(request: RecordedRequest) -> Answer:
-    from ._serve import Plain  # noqa: PLC0415 - it needs h11
-
     match request.kind:
         case "probe":
             return Plain(200, None)
@@ -224,16 +220,7 @@ async def open_loopback_api() -> AsyncGenerator[LoopbackApi, None]:
 
     Yields:
         What scripts it and remembers the requests.
-
-    Raises:
-        ImportError: h11 is missing; ``pip install claude-trio[testing]`` brings it.
     """
-    try:
-        from ._serve import serve_connection  # noqa: PLC0415 - h11 is an extra
-    except ModuleNotFoundError as exc:
-        message = "open_loopback_api needs h11; install claude-trio[testing]"
-        raise ImportError(message, name=exc.name) from exc
-
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     with contextlib.ExitStack() as stack, one_exception() as body:
         for listener in listeners:

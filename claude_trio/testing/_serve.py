@@ -1,7 +1,4 @@
-"""One connection of the loopback API: requests in, answers out, with their delays and faults.
-
-The only module that needs h11; `open_loopback_api` imports it when it is called.
-"""
+"""One connection of the loopback API: requests in, answers out, with their delays and faults."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ import attrs
 import h11
 import trio
 
+from .._http import HttpConnection, HttpRequest
 from ._replies import Cut, ErrorEvent, HttpError, Reply, fault_position, hold_position
 from ._requests import RecordedRequest, classify
 
@@ -47,7 +45,7 @@ async def serve_connection(
     """
     async with stream:
         connection = _Connection(stream)
-        while (request := await connection.receive()) is not None:
+        while (request := await _receive(connection)) is not None:
             send = _sender(connection, answer(request), request, hold)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.watch, nursery.cancel_scope)
@@ -160,86 +158,31 @@ async def _before_headers(answer: Reply | HttpError, hold: Hold) -> None:
         await hold(answer.hold_before)
 
 
-@attrs.define(eq=False)
-class _Connection:
-    stream: trio.SocketStream
-    _h11: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER))
-    _over: bool = False
-
-    async def receive(self) -> RecordedRequest | None:
-        """Wait for a whole request. None: there is none, or what comes is not HTTP."""
-        await trio.lowlevel.checkpoint()
-        head, body = None, bytearray()
-        with contextlib.suppress(h11.RemoteProtocolError):
-            while True:
-                event = self._h11.next_event()
-                if event is h11.NEED_DATA:
-                    if self._h11.they_are_waiting_for_100_continue:
-                        go_on = h11.InformationalResponse(status_code=100, headers=[])
-                        await self.stream.send_all(self._h11.send(go_on) or b"")
-                    self._h11.receive_data(await self._take())
-                elif isinstance(event, h11.Request):
-                    head = event
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                elif isinstance(event, h11.EndOfMessage) and head is not None:
-                    return _recorded(head, bytes(body))
-                else:
-                    break
-        return None
-
-    async def watch(self, scope: trio.CancelScope) -> None:
-        """Cancel a scope when the client hangs up; meanwhile keep what it sends."""
-        while data := await self._take():
-            self._h11.receive_data(data)
-        self._over = True
-        scope.cancel(reason="the client hung up")
-
-    async def _take(self) -> bytes:
-        try:
-            return bytes(await self.stream.receive_some())
-        except trio.BrokenResourceError:
-            return b""  # noqa: ASYNC910 - the end is read once
-
-    async def send(self, event: h11.Event) -> None:
-        await self.stream.send_all(self._h11.send(event) or b"")
-
-    async def send_head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
-        fields = {"content-type": content_type, **headers}
-        await self.send(h11.Response(status_code=status, headers=list(fields.items())))
-
-    async def send_json(self, status: int, headers: Mapping[str, str], value: Any) -> None:
-        body = b"" if value is None else json.dumps(value).encode()
-        length = {"content-length": str(len(body))}
-        await self.send_head(status, "application/json", {**headers, **length})
-        if body:
-            await self.send(h11.Data(data=body))
-        await self.send(h11.EndOfMessage())
-
+class _Connection(HttpConnection):
     async def send_event(self, event: Mapping[str, Any]) -> None:
         data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
         await self.send(h11.Data(data=data.encode()))
 
     def drop(self, fault: Cut) -> None:
         """Let this be the last exchange, and say how the connection is to end."""
-        self._over = True
+        self.over = True
         if fault.how == "reset":
             self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
 
-    def next_cycle(self) -> bool:
-        """Get ready for the next request. False: there will be none."""
-        if self._over or self._h11.our_state is not h11.DONE:
-            return False
-        self._h11.start_next_cycle()
-        return True
 
-
-def _recorded(head: h11.Request, raw: bytes) -> RecordedRequest:
-    method = head.method.decode("ascii")
-    path = head.target.decode("latin-1").partition("?")[0]
+async def _receive(connection: _Connection) -> RecordedRequest | None:
     try:
-        body = json.loads(raw) if raw else None
+        request = await connection.receive()
+    except h11.RemoteProtocolError:
+        return None  # noqa: ASYNC910 - what comes is not HTTP; the connection is closed
+    return None if request is None else _recorded(request)
+
+
+def _recorded(request: HttpRequest) -> RecordedRequest:
+    path = request.target.partition("?")[0]
+    try:
+        body = json.loads(request.body) if request.body else None
     except ValueError:
         body = None
-    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-    return RecordedRequest(method, path, headers, body, classify(method, path, body))
+    kind = classify(request.method, path, body)
+    return RecordedRequest(request.method, path, request.headers, body, kind)

@@ -21,6 +21,7 @@ from claude_trio import (
     RateLimitError,
     ResultMessage,
     SystemMessage,
+    TextDelta,
     ToolResultBlock,
     Turn,
     UserMessage,
@@ -182,6 +183,8 @@ def shape(event: Event) -> str:
             word = {"turn_duration": "end"}.get(event.subtype, event.subtype)
         case ResultMessage():
             word = "the end"
+        case TextDelta():
+            word = "delta"
         case _:
             assert_never(event)
     return word

@@ -9,6 +9,7 @@ from typing import Any, assert_type
 import claude_trio
 from claude_trio import (
     TESTED_CLI_VERSIONS,
+    Allow,
     AssistantMessage,
     BackendError,
     BackendOptions,
@@ -17,12 +18,22 @@ from claude_trio import (
     CLINotFoundError,
     ContentBlock,
     ContextWindow,
+    Deny,
     Event,
     Finding,
+    HookContext,
+    HookInput,
+    HookMatcher,
+    HookOutput,
     JsonlWatcher,
     MessageParseError,
+    PermissionRequest,
+    PlanRequest,
     ProcessError,
     PtyClaudeProcess,
+    Question,
+    QuestionOption,
+    QuestionRequest,
     RateLimit,
     RateLimitError,
     Record,
@@ -30,6 +41,7 @@ from claude_trio import (
     SessionInfo,
     SystemMessage,
     TextBlock,
+    TextDelta,
     ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
@@ -46,6 +58,7 @@ from claude_trio import (
     open_backend,
     open_pty_process,
     parse_record,
+    tool,
 )
 
 
@@ -151,6 +164,9 @@ def handle(event: Event) -> str | None:
         case UserMessage() | SystemMessage():
             assert_type(event.raw, Mapping[str, Any])
             return event.uuid
+        case TextDelta(text=piece, index=index, final=final):
+            assert_type((index, final), tuple[int, bool])
+            return piece
         case ResultMessage(is_error=failed):
             assert_type(failed, bool)
             assert_type(event.usage + Usage(), Usage)
@@ -221,3 +237,52 @@ async def lower_layers() -> None:
 def names_are_exported() -> None:
     assert_type(claude_trio.Usage(1, 2).input_tokens, int)
     TextBlock("a").text = "b"  # type: ignore[misc]  # events are values
+
+
+async def decide(request: PermissionRequest) -> Allow | Deny:
+    assert_type(request.input, Mapping[str, Any])
+    assert_type(request.agent_id, str | None)
+    return Deny("no", interrupt=True) if request.agent_id else Allow(updated_input={"a": 1})
+
+
+async def answer(request: QuestionRequest) -> Mapping[str, str | Sequence[str]] | Deny:
+    assert_type(request.questions, tuple[Question, ...])
+    assert_type(request.questions[0].options, tuple[QuestionOption, ...])
+    return {question.question: "yes" for question in request.questions}
+
+
+async def approve(request: PlanRequest) -> Allow | Deny:
+    assert_type(request.plan, str | None)
+    return Allow()
+
+
+async def hook(body: HookInput, tool_use_id: str | None, context: HookContext) -> HookOutput | None:
+    assert_type(body["session_id"], str)
+    assert_type(context.in_turn, bool)
+    return {"continue_": False} if tool_use_id else None
+
+
+@tool
+async def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+async def host_in_the_loop() -> None:
+    assert_type(await add(1, 2), int)
+    assert_type(add.name, str)
+    add("x")  # type: ignore[call-arg, arg-type]  # it takes what the function takes
+    BackendOptions(
+        cwd=".",
+        on_permission=decide,
+        on_question=answer,
+        on_plan=approve,
+        hooks={"Stop": [HookMatcher(None, hook)]},
+        mcp_servers={"app": [add], "other": {"command": "x"}},
+    )
+    BackendOptions(cwd=".", on_permission=add)  # type: ignore[arg-type]  # it decides nothing
+
+
+async def live(turn: Turn) -> None:
+    async for piece in turn.text_stream:
+        assert_type(piece, str)

@@ -1,0 +1,145 @@
+"""`Guest`: one session as the host server sees it, and the callbacks that run on its behalf."""
+
+from __future__ import annotations
+
+import collections
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import attrs
+import trio
+
+from .._protocol.live import LiveText
+from ..callbacks import Allow, Deny
+
+T = TypeVar("T")
+_MOST_DECISIONS: Final = 256
+_INTERRUPTED: Final = "the turn was interrupted"
+
+#: The variable of the CLI's environment that holds its token.
+TOKEN: Final = "CLAUDE_TRIO_HOST_TOKEN"  # noqa: S105 - a name
+
+
+class Visitor(Protocol):
+    """What a guest needs of its session."""
+
+    session_id: str
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether a turn of the caller's runs that is not being interrupted."""
+
+    def look_now(self) -> None:
+        """Look at once at what has changed."""
+
+    def callback_raised(self, name: str, reason: Exception) -> None:
+        """Let the turn fail by what a callback raised."""
+
+
+class NoAnswer(Exception):  # noqa: N818 - between two modules, never shown
+    """A callback gave none: it was cancelled with its turn, or it raised."""
+
+
+@attrs.define(eq=False)
+class Guest:
+    """One session: its token, its running callbacks, and what is kept for it between two hooks.
+
+    Args:
+        session: The session.
+        live: Takes the live text; None when nobody wants it.
+    """
+
+    session: Visitor
+    live: LiveText | None = None
+    token: str = attrs.field(factory=lambda: secrets.token_urlsafe(32), repr=False)
+    admitted_at: float = attrs.field(factory=trio.current_time)
+    #: Set when its CLI knows its tools, and a file by which it can learn that.
+    known: trio.Event = attrs.field(factory=trio.Event)
+    known_file: Path | None = None
+    #: The servers of tools that have told what they have.
+    listed: set[str] = attrs.field(factory=set)
+    _decisions: dict[str, collections.deque[Allow | Deny]] = attrs.field(factory=dict)
+    _scopes: set[trio.CancelScope] = attrs.field(factory=set)
+    _closed: bool = False
+
+    def begin_turn(self, *, resumed: bool) -> None:
+        """Say that a turn begins.
+
+        Args:
+            resumed: Whether the CLI answers a prompt that it finds in its transcript.
+        """
+        self._closed = False
+        if self.live is not None:
+            self.live.begin(resumed=resumed)
+
+    def end_turn(self) -> None:
+        """Say that the turn is to end: its callbacks are cancelled, and no more are called for it."""
+        self._closed = True
+        self._decisions.clear()
+        for scope in self._scopes:
+            scope.cancel(reason="the turn was interrupted")
+
+    def observe(self, *, unwanted: bool) -> None:
+        """Say how things stand: once the turn has ended, what the CLI asks is not about it any more.
+
+        Args:
+            unwanted: Whether a turn is being interrupted.
+        """
+        if not unwanted:
+            self._closed = False
+        elif not self._closed:
+            self.end_turn()
+
+    async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any) -> T:
+        """Call a function of the caller's in the turn, and return what it returns.
+
+        Raises:
+            NoAnswer: It was cancelled with its turn.
+        """
+        if self._closed:
+            raise NoAnswer(_INTERRUPTED)
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                result = await function(*arguments, **named)
+            finally:
+                self._scopes.discard(scope)
+            if not scope.cancel_called:  # it may have taken no notice
+                return result
+        raise NoAnswer(_INTERRUPTED)
+
+    async def call(self, name: str, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Call a callback of the caller's, and return what it returns.
+
+        Raises:
+            NoAnswer: It was cancelled with its turn, or it raised, which the turn fails by.
+        """
+        try:
+            return await self.run(function, *arguments)
+        except NoAnswer:
+            raise
+        except Exception as exc:
+            self.failed(name, exc)
+            raise NoAnswer(f"{name} failed") from exc
+
+    def failed(self, name: str, reason: Exception) -> None:
+        """Let the turn fail by what a callback raised, or by what it returned."""
+        self.session.callback_raised(name, reason)
+
+    def keep(self, key: str, decision: Allow | Deny) -> None:
+        """Keep a decision for the hook that asks for it next."""
+        if len(self._decisions) >= _MOST_DECISIONS:  # nobody has asked for them
+            self._decisions.pop(next(iter(self._decisions)))
+        self._decisions.setdefault(key, collections.deque()).append(decision)
+
+    def kept(self, key: str) -> Allow | Deny | None:
+        """Return the decision that was kept, once."""
+        waiting = self._decisions.get(key)
+        if not waiting:
+            return None
+        decision = waiting.popleft()
+        if not waiting:
+            del self._decisions[key]
+        return decision

@@ -18,7 +18,7 @@ from ._check import check as check
 from ._cli import TESTED_CLI_VERSIONS as TESTED_CLI_VERSIONS
 from ._cli import find_cli as find_cli
 from ._protocol.canonical import hash_history as hash_history
-from ._session import SessionInfo as SessionInfo
+from ._session_info import SessionInfo as SessionInfo
 from ._turn import Turn as Turn
 from .callbacks import Allow as Allow
 from .callbacks import Deny as Deny

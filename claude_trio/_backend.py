@@ -20,8 +20,11 @@ from ._inbox import Inbox
 from ._launch import config_directory, config_file
 from ._lock import remove_left_locks
 from ._notices import open_notices
+from ._opening import Past
+from ._prompter import Unusable
 from ._protocol.history import Conversation, parse_messages
-from ._session import Past, Session, SessionInfo, Unusable
+from ._session import Session
+from ._session_info import SessionInfo
 from ._start_files import start_files
 from ._trust import accept_trust
 from ._turn import Turn

@@ -52,7 +52,7 @@ class SessionFiles:
         self.transcript: Path = config_directory / "projects" / key / f"{session_id}.jsonl"
         self.status = Status()
         self._config_directory = config_directory
-        self._session_id = session_id
+        self.session_id = session_id
         self._notices = notices
         self._on_parse_error = on_parse_error
         self._watcher = JsonlWatcher(self.transcript, on_parse_error=on_parse_error)
@@ -100,7 +100,7 @@ class SessionFiles:
             session_id: The new conversation.
         """
         self._notices.forget(self.transcript)
-        self._session_id = session_id
+        self.session_id = session_id
         self.transcript = self.transcript.with_name(f"{session_id}.jsonl")
         self._watcher = JsonlWatcher(self.transcript, on_parse_error=self._on_parse_error)
         self._subagents = SubagentFiles(self.transcript, self._on_parse_error)
@@ -136,7 +136,7 @@ class SessionFiles:
                 self.transcript.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             if self._status_file is not None:
-                self._status_file.remove(self._session_id)
+                self._status_file.remove(self.session_id)
 
     def read_records(self) -> list[Record]:
         """Return the records that are new in the transcript, up to a bound."""
@@ -161,7 +161,7 @@ class SessionFiles:
     def read_status(self) -> Status:
         """Return what the status file says now; an empty status while it says nothing."""
         status = self._status_file.read() if self._status_file is not None else None
-        if status is not None and status.session_id == self._session_id:
+        if status is not None and status.session_id == self.session_id:
             self._believed = True
         # A process that was killed leaves its file behind, and its pid comes round again. Once the
         # file was known for the own one, another id in it means another conversation of the same

@@ -14,11 +14,12 @@ import attrs
 import trio
 
 from ._lock import is_locked, user_of
+from ._opening import Past
 from ._pool import Pool, Ticket
 from ._prestart import Reserve
 from ._protocol import failures
 from ._protocol.history import Conversation, fingerprint, same_history
-from ._session import Past, Session
+from ._session import Session
 from ._ways import Ways
 from .errors import SessionError
 from .options import BackendOptions

@@ -12,7 +12,8 @@ import trio
 
 from ._inbox import Inbox
 from ._protocol.history import Conversation
-from ._session import Session, SessionInfo
+from ._session import Session
+from ._session_info import SessionInfo
 from ._util import NoPublicConstructor
 from .errors import BackendError, TurnTimeout
 from .events import (

@@ -32,7 +32,7 @@ from claude_trio import (
     open_backend,
 )
 from claude_trio._files import SessionFiles
-from claude_trio._session import Session
+from claude_trio._prompter import Prompter
 from claude_trio._sweep import find
 from claude_trio.testing import (
     Answer,
@@ -349,16 +349,15 @@ async def test_no_enter_is_pressed_at_a_dialog_that_came_up_behind_the_text(
 ) -> None:
     fake = make_fake()
 
-    def dialog_comes_up(session: Session) -> float:
-        assert session._process is not None
-        path = world.config_dir / "sessions" / f"{session._process.pid}.json"
+    def dialog_comes_up(prompter: Prompter) -> float:
+        path = world.config_dir / "sessions" / f"{prompter._process.pid}.json"
         if change is None:
             path.unlink()
         else:
             path.write_text(path.read_text().replace('"idle"', f'"{change}"'))
         return 0.0
 
-    monkeypatch.setattr("claude_trio._session.Session._enter_gap", dialog_comes_up)
+    monkeypatch.setattr("claude_trio._prompter.Prompter._enter_gap", dialog_comes_up)
     async with open_backend(options(world, fake)) as backend:
         with pytest.raises(SessionError) as caught:
             await text_of(backend.complete(ask("hello")))
@@ -971,7 +970,7 @@ async def test_a_defect_in_a_background_task_comes_out_as_one_error(
 
     async with open_backend(options(world, fake)) as backend:
         await text_of(backend.complete(ask("hello")))
-    monkeypatch.setattr("claude_trio._session.Session._look_at_status", broken)
+    monkeypatch.setattr("claude_trio._follower.Follower.look_at_status", broken)
     with pytest.raises(BackendError) as caught:
         async with open_backend(options(world, fake)) as backend:
             await text_of(backend.complete(ask("hello")))

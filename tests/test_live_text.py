@@ -348,7 +348,7 @@ async def test_the_stream_of_strings_is_the_text(
 async def test_a_reader_that_falls_behind_gets_everything(
     options: Options, api: LoopbackApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("claude_trio._session._MOST_WAITING", 1)
+    monkeypatch.setattr("claude_trio._delivery._MOST_WAITING", 1)
     whole = "".join(f"line {number}\n" for number in range(30))
     api.reply(Reply(text(whole), interval=0.02, chunk=8))
     async with open_backend(options(include_partial_messages=True)) as backend:

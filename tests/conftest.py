@@ -36,9 +36,13 @@ KEPT: Final = re.compile(
 )
 LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1:\d+")
 # Thousands of generated texts through the real CLI: HYPOTHESIS_PROFILE=deep pytest -k any_text
-hypothesis.settings.register_profile("deep", max_examples=5000, database=None)
-if profile := os.environ.get("HYPOTHESIS_PROFILE"):
-    hypothesis.settings.load_profile(profile)
+# How long a machine takes to make an example says nothing about the code.
+UNHURRIED: Final = (hypothesis.HealthCheck.too_slow,)
+hypothesis.settings.register_profile("usual", suppress_health_check=UNHURRIED, deadline=None)
+hypothesis.settings.register_profile(
+    "deep", hypothesis.settings.get_profile("usual"), max_examples=5000, database=None
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 PATIENCE: Final = 10.0  # seconds that things get to go away
 FD_DIRECTORY: Final = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
 

@@ -35,10 +35,10 @@ KEPT: Final = re.compile(
     r"|(COVERAGE|COV_CORE|PYTEST|PYTHON|HYPOTHESIS)_?\w*"
 )
 LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1:\d+")
-# Thousands of generated texts through the real CLI: HYPOTHESIS_PROFILE=deep pytest -k any_text
 # How long a machine takes to make an example says nothing about the code.
 UNHURRIED: Final = (hypothesis.HealthCheck.too_slow,)
 hypothesis.settings.register_profile("usual", suppress_health_check=UNHURRIED, deadline=None)
+# Thousands of generated texts through the real CLI: HYPOTHESIS_PROFILE=deep pytest -k any_text
 hypothesis.settings.register_profile(
     "deep", hypothesis.settings.get_profile("usual"), max_examples=5000, database=None
 )

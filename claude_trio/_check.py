@@ -7,18 +7,20 @@ import os
 import re
 import secrets
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
+import psutil
 import trio
 
 from ._backend import open_backend
 from ._cli import TESTED_CLI_VERSIONS, find_cli
 from ._launch import config_directory, config_file
-from ._sweep import MARKER, sweep
+from ._sweep import MARKER, left_over, sweep
 from ._trust import Unreadable, read_config, trusts
 from .errors import BackendError, CLINotFoundError
 from .options import BackendOptions
@@ -104,7 +106,8 @@ async def check(options: BackendOptions, *, turn: bool = False) -> CheckReport:
     asked for; the CLI may write to its configuration, as it does whenever it runs. Each question to
     it is bounded by ``options.startup_timeout``.
 
-    **Cancellation:** a program that is being asked is ended first, with what it started.
+    **Cancellation:** a program that is being asked is ended first, with what it started; what cannot
+    be ended within seconds is named in a `ResourceWarning`.
 
     Args:
         options: As for `open_backend`.
@@ -175,8 +178,16 @@ async def _ask(
     except OSError as exc:
         return _Answer(problem=f"it cannot be run: {exc}")
     finally:
-        with trio.move_on_after(_SWEEP_LIMIT, shield=True):
-            await sweep(marker)  # noqa: ASYNC102 - shielded and bounded
+        kin: set[psutil.Process] = set()
+        with trio.move_on_after(_SWEEP_LIMIT, shield=True) as scope:
+            await sweep(marker, kin)  # noqa: ASYNC102 - shielded and bounded
+        if scope.cancelled_caught:
+            warnings.warn(
+                f"`{program.name} {' '.join(arguments)}` was over, and {_SWEEP_LIMIT:g} seconds were "
+                f"not enough to end all that it started. {left_over(kin, marker)}",
+                ResourceWarning,
+                stacklevel=3,
+            )
     return _Answer(problem=f"no answer within {options.startup_timeout:g} seconds")
 
 

@@ -16,7 +16,6 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from typing import Final
 import attrs
 import trio
 
+from ._private import make_directory, restore_directory
 from ._protocol import keys
 from ._pty import PtyClaudeProcess
 
@@ -63,6 +63,7 @@ class Editor:
             ProcessError: The terminal is closed.
             OSError: The pipe could not be made or opened: no descriptor is left, say.
         """
+        restore_directory(self._pipe.parent)  # who tidies up temporary files may have removed it
         os.mkfifo(self._pipe, 0o600)
         try:
             await process.write(keys.EDITOR)
@@ -124,7 +125,7 @@ def open_editor(environment: Mapping[str, str]) -> Generator[Editor | None, None
         if program is not None and not {"EDITOR", "VISUAL"} & environment.keys():
             with contextlib.suppress(OSError):  # no room for temporary files: there is another way
                 # Of mode 0700, so that nobody else gets at the pipe.
-                place = Path(tempfile.mkdtemp(prefix="claude-trio-"))
+                place = make_directory()
                 pipe = place / "prompt"
                 if _SAFE.fullmatch(program) and _SAFE.fullmatch(str(pipe)):
                     command = f"{program} {pipe}"

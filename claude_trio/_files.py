@@ -8,14 +8,13 @@ interval only has to let time-outs be noticed.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from ._jsonl import JsonlWatcher, StatusFile, create_transcript
+from ._jsonl import JsonlWatcher, StatusFile, append, create_transcript
 from ._notices import FileNotices
 from ._protocol.records import Record
 from ._protocol.status import Status
@@ -82,12 +81,9 @@ class SessionFiles:
             added: What to add to it first.
 
         Raises:
-            OSError: It cannot be read, or written.
+            OSError: It cannot be read, or written; then it is as it was.
         """
-        self.transcript.stat()  # it must be there
-        with self.transcript.open("ab", buffering=0) as file:
-            file.write(added)
-            size = file.seek(0, os.SEEK_END)
+        size = append(self.transcript, added)
         self._watcher = JsonlWatcher(
             self.transcript, offset=size, on_parse_error=self._on_parse_error
         )

@@ -158,6 +158,27 @@ def create_transcript(path: Path, data: bytes) -> None:
         unfinished.unlink()
 
 
+def append(path: Path, data: bytes) -> int:
+    """Add to a transcript that is there, all or nothing; return its size then.
+
+    Raises:
+        OSError: There is none, or it could not be written; it is as it was.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        before = os.lseek(descriptor, 0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(descriptor, data[written:])
+        except OSError:
+            os.ftruncate(descriptor, before)  # half a line would spoil the next one
+            raise
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
+
+
 class StatusFile:
     """The status file of one CLI process, ``sessions/<pid>.json``.
 

@@ -101,7 +101,7 @@ def open_past(
     """Add a prompt to a transcript, or to a copy of it, to have it answered.
 
     Raises:
-        SessionError: There is no such transcript, or it cannot be written.
+        SessionError: There is no such transcript, or it cannot be written; then it is as it was.
     """
     source: Path = files.transcript.with_name(f"{past.session_id}.jsonl")
     try:
@@ -116,10 +116,13 @@ def open_past(
             model=options.model,
             now=datetime.datetime.now(datetime.UTC),
         )
+    except (OSError, ValueError) as exc:
+        raise failures.no_transcript(source, exc, past.session_id) from exc
+    try:
         if past.fork:
             files.begin_with(data + prompt)
         else:
             files.begin_at_end(prompt)
-    except (OSError, ValueError) as exc:
-        raise failures.no_transcript(source, exc, past.session_id) from exc
+    except OSError as exc:
+        raise failures.not_written(files.transcript, exc, files.session_id) from exc
     return Opening("resumed")

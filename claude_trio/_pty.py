@@ -27,7 +27,7 @@ import ptyprocess
 import trio
 
 from ._screen import Screen
-from ._sweep import MARKER, find, names, survivors, sweep
+from ._sweep import MARKER, find, left_over, sweep
 from ._util import one_exception
 from .errors import CLINotFoundError, ProcessError
 
@@ -320,10 +320,9 @@ class PtyClaudeProcess:
             await sweep(self.marker, self._kin)
         await self._stream.aclose()
         if scope.cancelled_caught:
-            left = names(survivors(self._kin)) or "perhaps nothing that was found"
             warnings.warn(
                 f"the CLI (pid {self.pid}) was killed, and {grace:g} seconds were not enough for all "
-                f"that it started. Still running: {left}; they carry {MARKER}={self.marker}",
+                f"that it started. {left_over(self._kin, self.marker)}",
                 ResourceWarning,
                 stacklevel=2,
             )

@@ -377,6 +377,10 @@ class Session:
         process, self._way = self._process, self.ways.of(conversation)
         if self._way == "transcript" or process is None:
             raise Unusable
+        with contextlib.suppress(
+            ProcessError
+        ):  # it has read them; only its status line misses them
+            self.start_files.restore()
         prompter = Prompter(
             process, self._follower, self._editor, self.ways, first=not self.turn_count
         )
@@ -471,6 +475,7 @@ class Session:
             self._end()
 
     async def _run_process(self) -> None:
+        self.start_files.restore()
         env = {**self._environment(), **(self._editor.environment if self._editor else {})}
         async with open_pty_process(
             self._argv(), cwd=self.options.cwd, env=env, exit_grace=self.options.exit_grace

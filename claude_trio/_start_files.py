@@ -1,30 +1,28 @@
 """The files that a CLI is started with: what is confidential, or too long for an argument.
 
-They lie in a directory that only this user can enter, which lives as long as a backend does.
+They lie in a directory that only this user can enter, which lives as long as a backend does. A
+backend may live for days, and somebody may tidy up the temporary files meanwhile: so they are restored
+before each use.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 import shutil
-import tempfile
 import warnings
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from ._host.host import Host
 from ._launch import merge_settings
+from ._private import make_directory, restore_directory, restore_file
 from ._protocol.hooks import merged
 from .errors import ProcessError
 from .options import BackendOptions
-
-_PREFIX: Final = "claude-trio-"
 
 
 @attrs.frozen
@@ -38,6 +36,20 @@ class StartFiles:
 
     directory: Path
     flags: Mapping[str, Path]
+    _contents: Mapping[str, bytes] = attrs.field(repr=False)
+
+    def restore(self) -> None:
+        """Write again what is not there any more, or not as it was written.
+
+        Raises:
+            ProcessError: It could not be written.
+        """
+        try:
+            restore_directory(self.directory)
+            for flag, path in self.flags.items():
+                restore_file(path, self._contents[flag])
+        except OSError as exc:
+            raise _not_written(str(self.directory), exc) from exc
 
     def new_status_line(self) -> Path:
         """Return where one process is to leave what it tells its status line."""
@@ -68,19 +80,24 @@ def start_files(
         contents["--append-system-prompt-file"] = options.append_system_prompt
     if servers:
         contents["--mcp-config"] = json.dumps({"mcpServers": servers})
-    with contextlib.ExitStack() as stack:
-        try:
-            directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            flags = {flag: directory / f"{flag.strip('-')}.txt" for flag in contents}
-            stack.callback(_remove, directory, flags.values())
-            for flag, path in flags.items():
-                _write(path, contents[flag].encode())
-        except OSError as exc:
-            raise ProcessError(
-                f"cannot write the files that the CLI is to be started with: {exc}",
-                kind="not_started",
-            ) from exc
-        yield StartFiles(directory, flags)
+    try:
+        directory = make_directory()
+    except OSError as exc:
+        raise _not_written("a temporary directory", exc) from exc
+    flags = {flag: directory / f"{flag.strip('-')}.txt" for flag in contents}
+    files = StartFiles(directory, flags, {flag: text.encode() for flag, text in contents.items()})
+    try:
+        files.restore()
+        yield files
+    finally:
+        _remove(directory, flags.values())
+
+
+def _not_written(where: str, reason: OSError) -> ProcessError:
+    return ProcessError(
+        f"cannot write the files that the CLI is to be started with into {where}: {reason}",
+        kind="not_started",
+    )
 
 
 def _remove(directory: Path, files: Iterable[Path]) -> None:
@@ -97,9 +114,3 @@ def _remove(directory: Path, files: Iterable[Path]) -> None:
     except OSError as exc:
         text = f"{directory} could not be removed: {exc}"
         warnings.warn(text, ResourceWarning, stacklevel=2)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

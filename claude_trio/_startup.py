@@ -38,9 +38,9 @@ def exit_error(session_id: str, process: PtyClaudeProcess) -> BackendError:
         session_id: The conversation that was to begin.
         process: The CLI.
     """
-    screen = screens.recognise_exit(process.screen.render())
+    code, signal = process.exit_code, process.exit_signal
+    screen = screens.recognise_exit(process.screen.render(), by_signal=signal is not None)
     if screen is None:
-        code, signal = process.exit_code, process.exit_signal
         how = f"with exit code {code}" if signal is None else f"by signal {signal}"
         what = f"it ended before it was ready, {how}"
         return startup_error("exited", what, session_id, process)

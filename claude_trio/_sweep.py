@@ -118,10 +118,16 @@ def survivors(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
     return left
 
 
-def names(processes: Iterable[psutil.Process]) -> str:
-    """Return pids and names for a message."""
+def left_over(kin: Iterable[psutil.Process], marker: str) -> str:
+    """Return for a warning what a sweep could not end in its time.
+
+    Args:
+        kin: What the sweep has found.
+        marker: The value of the `MARKER` variable.
+    """
     found = []
-    for process in sorted(processes, key=lambda process: process.pid):
+    for process in sorted(survivors(kin), key=lambda process: process.pid):
         with contextlib.suppress(psutil.Error):
             found.append(f"{process.pid} ({process.name()})")
-    return ", ".join(found)
+    listed = ", ".join(found) or "perhaps nothing that was found"
+    return f"Still running: {listed}; they carry {MARKER}={marker}"

@@ -227,17 +227,17 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         the reader gets a `SessionError` of the kind ``not_settled``.
 
         A turn that has not begun, or is over, is left as it is. Cancelling stops the waiting only:
-        the turn is interrupted all the same.
+        the turn is interrupted all the same, even if this was cancelled before it was called.
         """
-        await trio.lowlevel.checkpoint()
+        # What is asked for comes before the first checkpoint, where a cancellation may arrive.
         if self._inbox is None and self._busy:
             self._interrupted = True  # it is just beginning
             await self._begun.wait()
-        if self._inbox is None or self._session is None:
-            return
-        self._inbox.interrupted = True
-        self._session.look_now()
-        await self._inbox.finished.wait()
+        if self._inbox is not None and self._session is not None:
+            self._inbox.interrupted = True
+            self._session.look_now()
+            await self._inbox.finished.wait()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -69,6 +71,26 @@ def make_fake(world: World) -> Callable[..., FakeCLI]:
     directory = world.root / "fake"
     directory.mkdir()
     return partial(FakeCLI, directory)
+
+
+@pytest.fixture
+def no_room() -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """Return what lets no file of this process grow beyond a size, for the length of a block.
+
+    A stand-in for a full disk that needs no right and no disk: the system refuses to write, in the
+    middle of it or at once, with another reason.
+    """
+    return file_size_limit
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int = 0) -> Generator[None, None, None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from claude_trio import CLINotFoundError, find_cli
+from claude_trio._cli import install_places
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,69 @@ def test_the_path_comes_before_the_install_places(tmp_path: Path) -> None:
     [
         *(".local/bin/claude", ".claude/local/claude", ".npm-global/bin/claude"),
         *(".yarn/bin/claude", ".bun/bin/claude", "node_modules/.bin/claude"),
+        *(".volta/bin/claude", ".nvm/versions/node/v22.9.0/bin/claude"),
+        ".config/nvm/versions/node/v22.9.0/bin/claude",
+        *(".local/share/pnpm/claude", ".local/share/pnpm/bin/claude"),
+        *("Library/pnpm/claude", "Library/pnpm/bin/claude"),
+        ".local/share/fnm/node-versions/v22.9.0/installation/bin/claude",
+        "Library/Application Support/fnm/node-versions/v22.9.0/installation/bin/claude",
+        ".fnm/node-versions/v22.9.0/installation/bin/claude",
+        *(".local/share/mise/shims/claude", ".local/share/mise/installs/node/22.9.0/bin/claude"),
+        ".asdf/installs/nodejs/22.9.0/bin/claude",
     ],
 )
 def test_each_install_place_below_the_home_is_looked_at(tmp_path: Path, place: str) -> None:
     found = program(tmp_path / place)
     assert found == find_cli(environment={"HOME": str(tmp_path), "PATH": "/nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        *(("BUN_INSTALL", "bin/claude"), ("VOLTA_HOME", "bin/claude")),
+        *(("PNPM_HOME", "claude"), ("PNPM_HOME", "bin/claude"), ("HOMEBREW_PREFIX", "bin/claude")),
+        ("NVM_DIR", "versions/node/v22.9.0/bin/claude"),
+        ("FNM_DIR", "node-versions/v22.9.0/installation/bin/claude"),
+        *(("MISE_DATA_DIR", "shims/claude"), ("MISE_DATA_DIR", "installs/node/22.9.0/bin/claude")),
+        ("ASDF_DATA_DIR", "installs/nodejs/22.9.0/bin/claude"),
+        *(("XDG_DATA_HOME", "pnpm/claude"), ("XDG_DATA_HOME", "mise/shims/claude")),
+        ("XDG_DATA_HOME", "fnm/node-versions/v22.9.0/installation/bin/claude"),
+    ],
+)
+def test_the_directory_that_a_version_manager_s_variable_names_is_looked_at(
+    tmp_path: Path, variable: str, place: str
+) -> None:
+    found = program(tmp_path / "of its own" / place)
+    env = {variable: str(tmp_path / "of its own"), "PATH": "/nowhere"}
+    assert found == find_cli(environment=env)
+    assert found == find_cli(environment={**env, "HOME": str(tmp_path / "home")})
+
+
+def test_of_several_versions_the_newest_that_can_be_run_is_taken(tmp_path: Path) -> None:
+    places = tmp_path / ".nvm/versions/node"
+    for version in ("v9.1.0", "v22.10.0", "v22.9.0"):
+        program(places / version / "bin/claude")
+    program(places / "v24.0.0/bin/claude", 0o644)
+    (places / "v25.0.0/bin").mkdir(parents=True)
+    env = {"HOME": str(tmp_path), "PATH": "/nowhere"}
+    assert places / "v22.10.0/bin/claude" == find_cli(environment=env)
+
+
+def test_stars_in_the_name_of_a_directory_are_no_pattern(tmp_path: Path) -> None:
+    program(tmp_path / "ab" / ".local/bin/claude")
+    (tmp_path / "a*").mkdir()
+    with pytest.raises(CLINotFoundError):
+        find_cli(environment={"HOME": str(tmp_path / "a*"), "PATH": "/nowhere"})
+
+
+def test_every_place_is_known_without_looking() -> None:
+    home = [os.path.join(*place) for place in install_places({"HOME": "/home/me"})]  # noqa: PTH118
+    assert all(place.startswith("/home/me/") for place in home[:-1])
+    assert len(home) == len({*home})
+    assert [("/", "no/such/place/claude")] == [*install_places({})]
+    named = [*install_places({"HOME": "/h", "NVM_DIR": "/n"}, "prefix=/p")]
+    assert ("/n", "versions/node/*/bin/claude") in named
+    assert ("/p", "bin/claude") in named
 
 
 def test_the_places_of_the_system_come_last(
@@ -94,6 +153,7 @@ def test_the_error_names_each_place_and_how_to_install(tmp_path: Path) -> None:
     error = caught.value
     assert "not_found" == error.kind
     assert error.searched[:3] == ("/nowhere", "/no/bin", f"{tmp_path}/.local/bin/claude")
+    assert f"{tmp_path}/.nvm/versions/node/*/bin/claude" in error.searched
     assert "/no/such/place/claude" == error.searched[-1]
     assert all(place in error.message for place in error.searched)
     assert "npm install -g @anthropic-ai/claude-code" in error.message

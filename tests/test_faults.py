@@ -16,6 +16,7 @@ import trio
 
 from claude_trio import (
     AssistantMessage,
+    AuthError,
     BackendError,
     BackendOptions,
     ClaudeCodeBackend,
@@ -855,6 +856,22 @@ async def test_a_transcript_that_cannot_be_read_from_the_start_fails_the_start(
     assert [] == fake.log("paste")
 
 
+async def test_the_login_chooser_is_an_error_of_the_login_and_nothing_is_typed_at_it(
+    world: World, make_fake: Fake
+) -> None:
+    rows = "\u276f 1. Claude account with subscription\n  2. Anthropic Console account"
+    fake = make_fake(startup=Startup(kind="dialog", text=f"Select login method:\n\n{rows}"))
+    async with open_backend(options(world, fake)) as backend:
+        for messages in (ask("hello"), ask("two", ("one", "reply"))):
+            with pytest.raises(AuthError, match="/login") as caught:
+                await text_of(backend.complete(messages))
+            assert "auth" == caught.value.kind
+            assert () == backend.sessions
+            assert not any(psutil.pid_exists(entry["pid"]) for entry in fake.log("start"))
+    assert 2 == len(fake.log("start"))
+    assert [] == [*fake.log("key"), *fake.log("paste"), *fake.log("prompt")]
+
+
 async def test_a_written_history_goes_with_a_process_that_never_got_ready(
     world: World, make_fake: Fake
 ) -> None:
@@ -911,6 +928,20 @@ async def interrupted(backend: ClaudeCodeBackend) -> None:
         await turn.receive()
 
 
+async def interrupted_by_another_task(backend: ClaudeCodeBackend) -> None:
+    turn = backend.complete(ask("hang"))
+    begun = trio.Event()
+
+    async def read() -> None:
+        async for _ in turn:
+            begun.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await begun.wait()
+        await turn.interrupt()
+
+
 async def left_in_a_turn(backend: ClaudeCodeBackend) -> None:
     turn = backend.complete(ask("hang"))
     try:
@@ -929,13 +960,20 @@ async def with_another_choice(backend: ClaudeCodeBackend) -> None:
 
 
 @pytest.mark.parametrize(
-    "use", [resumed_and_warm, interrupted, left_in_a_turn, with_another_choice]
+    "use",
+    [
+        resumed_and_warm,
+        interrupted,
+        interrupted_by_another_task,
+        left_in_a_turn,
+        with_another_choice,
+    ],
 )
 async def test_other_uses_cancelled_anywhere_leave_nothing_and_do_not_hang(
     world: World, make_fake: Fake, use: Callable[[ClaudeCodeBackend], Awaitable[None]]
 ) -> None:
     fake = make_fake()
-    if use in {interrupted, left_in_a_turn}:
+    if use in {interrupted, interrupted_by_another_task, left_in_a_turn}:
         for _ in range(100):
             fake.turn(Hang())
     processes: list[PtyClaudeProcess] = []

@@ -33,6 +33,7 @@ from claude_trio.testing import (
     Startup,
     World,
     Write,
+    cancel_everywhere,
     tool_use,
 )
 
@@ -178,26 +179,49 @@ async def test_a_cli_that_does_not_heed_the_interrupt_is_ended(
     assert 2 == len(fake.log("start"))
 
 
-async def test_cancelling_an_interrupt_stops_the_waiting_only(
-    world: World, make_fake: Fake
+@pytest.mark.parametrize("moment", ["in its turn", "while it begins"])
+async def test_cancelled_anywhere_an_interrupt_stops_the_waiting_only(
+    world: World, make_fake: Fake, moment: str
 ) -> None:
     fake = make_fake()
-    fake.turn(Answer("so far"), Hang())
-    async with open_backend(options(world, fake)) as backend, backend.complete(HELLO) as turn:
-        with trio.fail_after(60):
-            while not isinstance(await turn.receive(), AssistantMessage):
-                pass
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await turn.interrupt()
-            async with trio.open_nursery() as nursery:
-                with trio.CancelScope() as scope:
-                    nursery.start_soon(turn.interrupt)
+    for _ in range(20):
+        fake.turn(Answer("so far"), Hang())
+    turn: Turn
+    events: list[Event] = []
+    over = trio.Event()
+
+    async def read() -> None:
+        nonlocal over
+        await read_into(events, turn)
+        over.set()
+
+    async with open_backend(options(world, fake)) as backend, trio.open_nursery() as nursery:
+
+        async def body() -> None:
+            nonlocal turn, over
+            turn, over = backend.complete(HELLO), trio.Event()
+            events.clear()
+            nursery.start_soon(read)
+            # Only the interrupt itself is to be cancelled.
+            with trio.CancelScope(shield=True):
+                if moment == "in its turn":
+                    while not any(isinstance(event, AssistantMessage) for event in events):
+                        await trio.sleep(0.1)
+                else:
                     await trio.testing.wait_all_tasks_blocked()
-                    nursery.cancel_scope.cancel()
-            rest = [event async for event in turn]
-        assert isinstance(rest[-1], ResultMessage)
-        assert "interrupted" == rest[-1].subtype
+            await turn.interrupt()
+
+        async def check() -> None:
+            await over.wait()
+            result = events[-1]
+            assert isinstance(result, ResultMessage)
+            assert "interrupted" == result.subtype
+            assert all(session.state == "idle" for session in backend.sessions)
+
+        with trio.fail_after(120):
+            assert await cancel_everywhere(body, check) > 1
+    interrupts = [entry for entry in fake.log("key") if entry["key"] == "\x1b"]
+    assert len(interrupts) == len(fake.log("prompt"))  # one for each turn
 
 
 async def test_a_cli_that_gives_no_sign_of_life_is_interrupted(

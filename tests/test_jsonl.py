@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import trio.testing
 
 from claude_trio import JsonlWatcher, MessageParseError, Record
 from claude_trio._jsonl import StatusFile, create_transcript
+from claude_trio._jsonl import append as append_whole
 
 
 def line(name: str) -> bytes:
@@ -131,6 +134,27 @@ def test_a_new_transcript_is_private_complete_and_never_overwrites(tmp_path: Pat
         create_transcript(path, line("two"))
     assert [path] == [*path.parent.iterdir()]
     assert line("one") == path.read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 30])  # nothing can be written, or a part
+def test_without_room_a_transcript_is_as_it_was(
+    tmp_path: Path, no_room: Callable[..., AbstractContextManager[None]], size: int
+) -> None:
+    path = tmp_path / "t.jsonl"
+    with no_room(size), pytest.raises(OSError, match="File too large"):
+        create_transcript(path, line("one") * 9)
+    assert [] == [*tmp_path.iterdir()]
+    with pytest.raises(FileNotFoundError):
+        append_whole(path, line("one"))
+    create_transcript(path, b"")
+    if size:
+        assert 20 == append_whole(path, b"x" * 20)
+    before = path.read_bytes()
+    with no_room(size), pytest.raises(OSError, match="File too large"):
+        append_whole(path, line("two"))
+    assert before == path.read_bytes()
+    assert len(before) + len(line("two")) == append_whole(path, line("two"))
+    assert before + line("two") == path.read_bytes()
 
 
 def test_the_status_file_is_read_when_it_changes(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.real_cli
 
 QUESTION: Final = [{"role": "user", "content": "hi"}]
 KEY: Final = "sk-ant-made-up-0000000000000000000000"
+APPENDED: Final = "--append-system-prompt-file"
 SESSION: Final = "11111111-2222-4333-8444-555555555555"
 
 
@@ -40,12 +41,14 @@ class Start:
         env: Variables on top.
         flags: Given to the CLI after all others, by a program of its own that stands before it.
         instead: Given to it instead of all others.
+        first: What the program that stands before it does first, as a line for the shell.
     """
 
     how: Mapping[str, Any] = attrs.field(factory=dict)
     env: Mapping[str, str] = attrs.field(factory=dict)
     flags: tuple[str, ...] = ()
     instead: tuple[str, ...] | None = None
+    first: str = ""
 
 
 Provoke: TypeAlias = Callable[[World], Start]
@@ -72,6 +75,10 @@ def config(world: World) -> Path:
 
 def untrusted(world: World) -> Start:
     return Start(how={"cwd": directory(world.root / "new")})
+
+
+def trust_later(world: World) -> Start:
+    return Start(how={"cwd": directory(world.root / "new")}, first="echo Just a moment; sleep 3")
 
 
 def add_dir(world: World) -> Start:
@@ -140,6 +147,11 @@ def root(_: World) -> Start:
     return Start(how={"dangerously_skip_permissions": True}, env={"IS_SANDBOX": ""})
 
 
+def two_prompts(world: World) -> Start:
+    path = str(make(world.root / "prompt", "Be brief."))
+    return Start(flags=("--append-system-prompt", "Be kind.", APPENDED, path))
+
+
 def flag(*flags: str) -> Provoke:
     return lambda _: Start(flags=flags)
 
@@ -169,9 +181,14 @@ def wordless(_: World) -> Start:
     return Start(env={"NODE_OPTIONS": "--inspect"})
 
 
+#: Starts that one of the tested versions makes nothing of.
+ONLY_NEW: Final = frozenset({"add_dir", "malformed agents", "impossible agents"})
+ONLY_OLD: Final = frozenset({"two appended prompts"})
+
 #: The kind, whether the CLI ends by itself, a word of the advice, and how it comes about.
 TABLE: Final[Mapping[str, tuple[str, int | None, str, Provoke]]] = {
     "trust": ("trust", None, "trust_workspace=True", untrusted),
+    "trust, later": ("trust", None, "trust_workspace=True", trust_later),
     "add_dir": ("add_dir", None, "additionalDirectories", add_dir),
     "bypass": ("bypass", None, "dangerously_skip_permissions", bypass),
     "api key": ("api_key", None, "approve it", api_key),
@@ -200,7 +217,14 @@ TABLE: Final[Mapping[str, tuple[str, int | None, str, Provoke]]] = {
     "missing mcp config": ("mcp_config", 1, "MCP", flag("--mcp-config", "/nope.json")),
     "malformed mcp config": ("mcp_config", 1, "MCP", flag("--mcp-config", "{bad")),
     "unknown agent": ("agent", 1, "agent", flag("--agent", "nope")),
+    "malformed agents": ("agent", 1, "agents", flag("--agents", "{bad")),
+    "impossible agents": ("agent", 1, "agents", flag("--agents", '{"a": 1}')),
     "missing prompt file": ("prompt_file", 1, "prompt", flag("--system-prompt-file", "/nope")),
+    "unreadable prompt file": ("prompt_file", 1, "prompt", flag("--system-prompt-file", "/")),
+    "missing appended file": ("prompt_file", 1, "prompt", flag(APPENDED, "/nope")),
+    "unreadable appended file": ("prompt_file", 1, "prompt", flag(APPENDED, "/")),
+    "no appended file": ("flag", 1, "doctor", flag(APPENDED)),
+    "two appended prompts": ("flag", 1, "doctor", two_prompts),
     "child session": ("state_dir", None, "CLAUDE_CODE_CHILD_SESSION", child_session),
     "no status file": ("state_dir", None, "writable", no_status_files),
     "no words": ("exited", 1, "exit code 1", wordless),
@@ -209,13 +233,13 @@ TABLE: Final[Mapping[str, tuple[str, int | None, str, Provoke]]] = {
 
 def stand_before(cli: Path, world: World, start: Start) -> Path:
     """Return a `claude` that starts the real one with other flags."""
-    if not (start.flags or start.instead or "WRAPPED" in start.env):
+    if not (start.flags or start.instead or start.first or "WRAPPED" in start.env):
         return cli
     given = '"$@"' if start.instead is None else shlex.join(start.instead)
     wrapped = shlex.quote(start.env.get("WRAPPED", "A=b"))
     program = make(
         world.root / "bin" / "claude",
-        f"#!/bin/sh\nexec env {wrapped} {shlex.quote(str(cli))} {given} {shlex.join(start.flags)}\n",
+        f"#!/bin/sh\n{start.first}\nexec env {wrapped} {shlex.quote(str(cli))} {given} {shlex.join(start.flags)}\n",
     )
     program.chmod(0o755)
     return program
@@ -238,8 +262,10 @@ async def test_what_keeps_the_cli_from_its_prompt_has_its_kind(
     options = BackendOptions(cli_path=stand_before(real_cli, world, start), env=env, **how)
     before = config(world).read_bytes()
     with trio.fail_after(100):
-        if name == "add_dir" and (await check(options)).cli_version == "2.1.197":
-            pytest.skip("this version does not ask")
+        if name in ONLY_NEW | ONLY_OLD:
+            old = (await check(options)).cli_version == "2.1.197"
+            if name in (ONLY_NEW if old else ONLY_OLD):
+                pytest.skip("to this version that is no problem")
         async with open_backend(options) as backend:
             with pytest.raises(StartupError) as caught:
                 await backend.complete(QUESTION).get_final_text()
@@ -252,6 +278,38 @@ async def test_what_keeps_the_cli_from_its_prompt_has_its_kind(
     assert error.screen_tail in str(error)
     if name == "trust":  # and nothing was consented to
         assert json.loads(before)["projects"] == json.loads(config(world).read_text())["projects"]
+
+
+#: The kind, the time limit of the start, and what the message says.
+UNKNOWN: Final[Mapping[str, tuple[float, str]]] = {
+    "unknown_screen": (90, "screen that is not known"),
+    "timeout": (10, "not ready within 10 seconds"),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+async def test_a_screen_of_another_version_is_shown_and_nothing_is_typed(
+    kind: str, world: World, api: LoopbackApi, real_cli: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, message = UNKNOWN[kind]
+    typed: list[bytes] = []
+
+    async def write(_: PtyClaudeProcess, data: bytes) -> None:  # noqa: ASYNC910 - must not come
+        typed.append(data)
+
+    monkeypatch.setattr(PtyClaudeProcess, "write", write)
+    monkeypatch.setattr("claude_trio._protocol.screens.SCREENS", ())  # not even that for trust
+    cwd, env = directory(world.root / "new"), world.env(api.base_url)
+    options = BackendOptions(cwd=cwd, cli_path=real_cli, env=env, startup_timeout=limit)
+    with trio.fail_after(150):
+        async with open_backend(options) as backend:
+            with pytest.raises(StartupError, match=message) as caught:
+                await backend.complete(QUESTION).get_final_text()
+            assert () == backend.sessions
+    error = caught.value
+    assert (kind, [], None) == (error.kind, typed, error.exit_code)
+    assert "Quick safety check" in error.screen_tail
+    assert error.screen_tail in str(error)
 
 
 async def test_a_cli_that_is_not_logged_in_says_so_at_its_first_turn(

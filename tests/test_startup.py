@@ -177,6 +177,13 @@ LAST_WORDS = [
     ("agent", "--agent 'nope' not found. Available agents: claude, Explore"),
     ("agent", "Error: Invalid --agents configuration:\ninvalid JSON"),
     ("prompt_file", "Error: System prompt file not found: /nope"),
+    ("prompt_file", "Error: Append system prompt file not found: /nope"),
+    ("prompt_file", "Error reading system prompt file: EISDIR: illegal operation on a directory"),
+    ("prompt_file", "Error reading append system prompt file: EISDIR: illegal operation on a"),
+    (
+        "flag",
+        "Error: Cannot use both --system-prompt and --system-prompt-file. Please use only one",
+    ),
     ("unreachable", " Unable to connect to Anthropic services\n Failed to connect to api"),
 ]
 
@@ -191,6 +198,17 @@ def test_last_words_are_known(kind: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "error: preload not found", "I said: error: unknown option"])
 def test_other_last_words_are_not(text: str) -> None:
     assert recognise_exit(text) is None
+
+
+@pytest.mark.parametrize(("kind", "text"), LAST_WORDS)
+def test_words_of_a_conversation_are_no_last_words(kind: str, text: str) -> None:
+    assert recognise_exit(f"● As you asked:\n  {text}\n{PROMPT}") is None
+
+
+@pytest.mark.parametrize("text", [TRUST, *(text for _, text in LAST_WORDS)])
+def test_who_is_ended_by_a_signal_has_no_last_words(text: str) -> None:
+    assert recognise_exit(text) is not None
+    assert recognise_exit(text, by_signal=True) is None
 
 
 @pytest.mark.parametrize("screen", EXITS, ids=lambda screen: screen.kind)

@@ -136,14 +136,17 @@ EXITS: Final = (
     ),
     Screen(
         "prompt_file",
-        ("Error: System prompt file not found", "Error: Append system prompt file not found"),
+        (
+            *("Error: System prompt file not found", "Error: Append system prompt file not found"),
+            *("Error reading system prompt file", "Error reading append system prompt file"),
+        ),
         "it cannot read the file of the system prompt",
     ),
     Screen(
         "flag",
         (
             *("error: unknown option", "error: option ", "error: unknown command"),
-            *("Error processing --", "Error: --"),
+            *("Error processing --", "Error: --", "Error: Cannot use both --"),
         ),
         "it does not take one of its flags, or the value of one. Another version of the CLI may: "
         "`python -m claude_trio doctor` shows yours and the tested ones",
@@ -174,12 +177,18 @@ def recognise(text: str) -> Screen | None:
     return None
 
 
-def recognise_exit(text: str) -> Screen | None:
+def recognise_exit(text: str, *, by_signal: bool = False) -> Screen | None:
     """Return why a CLI that has ended would not start, from its last screen; None if it is unknown.
+
+    A CLI that a signal ended has said no last words, and one that has shown its input box would have
+    started: what else stands on the screen may be the text of a conversation.
 
     Args:
         text: The screen's lines.
+        by_signal: Whether a signal ended it.
     """
+    if by_signal or input_text(text) is not None:
+        return None
     lines = [line.strip() for line in text.split("\n")]
     for screen in EXITS:
         if any(line.startswith(screen.marks) for line in lines):

@@ -14,6 +14,8 @@ import random
 import signal
 import sys
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +37,9 @@ from claude_trio.testing import (
 #: What is done to a turn, and how often.
 ACTIONS: Final = {
     "answered": 60,
-    "interrupted": 10,
+    "interrupted by interrupt()": 10,
+    "interrupted by interrupt() at some time": 10,
+    "interrupted by its consumer": 10,
     "interrupted in a tool": 6,
     "cancelled at some time": 10,
     "killed in the turn": 7,
@@ -76,7 +80,18 @@ class Conversation:
         match action:
             case "answered":
                 await self.ask(prompt)
-            case "interrupted":
+            case "interrupted by interrupt()":
+                turn = self.complete(prompt := f"{prompt}, never answered")
+                await self.interrupt_when(turn, partial(self.until_asked, prompt))
+                assert turn.result is not None
+                assert turn.result.subtype == "interrupted"
+            case "interrupted by interrupt() at some time":
+                turn = self.complete(prompt)
+                await self.interrupt_when(turn, partial(trio.sleep, self.dice.random() * 2))
+                assert turn.result is not None
+                assert turn.result.result in {None, "", f"re: {prompt}"}, turn.result
+                self.history = []  # whether the model has answered is not told
+            case "interrupted by its consumer":
                 turn = self.complete(prompt := f"{prompt}, never answered")
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(turn.get_final_text)
@@ -107,6 +122,18 @@ class Conversation:
                 pid = self.kill(await self.ask(prompt))
                 while pid in [session.pid for session in self.backend.sessions]:
                     await trio.sleep(0.01)
+
+    async def interrupt_when(self, turn: Turn, wait: Callable[[], Awaitable[None]]) -> None:
+        """Read a turn to its end, and interrupt it from another task, which may be too late."""
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _() -> None:
+                await wait()
+                await turn.interrupt()
+
+            async for _ in turn:
+                pass
 
     def complete(self, prompt: str) -> Turn:
         return self.backend.complete([*self.history, {"role": "user", "content": prompt}])

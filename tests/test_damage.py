@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
+import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import pytest
 import trio
 
 from claude_trio import (
+    BackendError,
     BackendOptions,
     ProcessError,
     SessionError,
@@ -31,12 +36,14 @@ from claude_trio.testing import (
     Hang,
     LoopbackApi,
     Raw,
+    Reply,
     Sleep,
     Spawn,
     World,
 )
 
 Fake: TypeAlias = Callable[..., FakeCLI]
+NoRoom: TypeAlias = Callable[..., contextlib.AbstractContextManager[None]]
 NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
 
 
@@ -157,6 +164,126 @@ async def test_a_full_disk_is_an_error_and_the_next_call_works_once_there_is_roo
             assert await text_of(backend.complete(ask("2", ("1", "one")))) == "two"
 
 
+async def test_without_room_a_history_is_an_error_and_the_next_call_works(
+    world: World, make_fake: Fake, no_room: NoRoom
+) -> None:
+    fake = make_fake()
+    question = ask("2", ("1", "one"))
+    async with open_backend(faked(world, fake)) as backend:
+        for size in (0, 100):  # nothing can be written, or a part
+            with no_room(size), pytest.raises(SessionError) as caught:
+                await text_of(backend.complete(question))
+            assert "not_loaded" == caught.value.kind
+            assert str(world.config_dir / "projects") in caught.value.message
+            assert "File too large" in caught.value.message
+            assert () == backend.sessions
+        assert [] == [*world.config_dir.glob("projects/*/*")]
+        assert await text_of(backend.complete(question)) == "echo: 2"
+    assert 1 == len(fake.log("start"))
+
+
+async def test_without_room_a_transcript_that_is_continued_stays_as_it_was(
+    world: World, make_fake: Fake, no_room: NoRoom
+) -> None:
+    fake = make_fake()
+    async with open_backend(faked(world, fake)) as backend:
+        turn = backend.complete(ask("1"))
+        await text_of(turn)
+        assert turn.session is not None
+        session_id, transcript = turn.session.session_id, turn.session.transcript
+        await backend.close_session(session_id)
+        before = transcript.read_bytes()
+        for fork in (False, True):
+            with no_room(len(before) + 20), pytest.raises(SessionError) as caught:
+                await text_of(backend.complete(ask("2"), session_id=session_id, fork=fork))
+            assert "not_loaded" == caught.value.kind
+            assert str(transcript.parent) in caught.value.message
+            assert "File too large" in caught.value.message
+            assert [transcript] == [*transcript.parent.iterdir()]
+            assert before == transcript.read_bytes()
+        again = backend.complete(ask("2"), session_id=session_id)
+        assert await text_of(again) == "echo: 2"
+
+
+# -- temporary files
+
+
+async def test_without_room_for_temporary_files_nothing_starts_and_the_next_call_works(
+    world: World, make_fake: Fake, no_room: NoRoom
+) -> None:
+    fake = make_fake()
+    own = faked(world, fake, append_system_prompt="x" * 1000)
+    with no_room(100), pytest.raises(ProcessError, match=r"claude-trio-.*File too large") as caught:
+        async with open_backend(own):
+            raise AssertionError
+    assert "not_started" == caught.value.kind
+    async with open_backend(own) as backend:
+        assert await text_of(backend.complete(ask("0"))) == "echo: 0"
+        directory = backend._sessions[0].start_files.directory
+        shutil.rmtree(directory)
+        with no_room(100), pytest.raises(ProcessError, match="File too large") as caught:
+            await text_of(backend.complete(ask("1")))
+        assert "not_started" == caught.value.kind
+        assert str(directory) in caught.value.message
+        assert await text_of(backend.complete(ask("1"))) == "echo: 1"
+
+
+@pytest.mark.real_cli
+async def test_temporary_files_that_are_tidied_up_come_back_with_the_next_turn(
+    real: BackendOptions, api: LoopbackApi
+) -> None:
+    api.default = lambda request: Reply(f"re: {request.prompt}")
+    own = attrs.evolve(
+        real,
+        append_system_prompt="Say moo.",
+        include_cost=True,
+        mcp_servers={"nobody": {"command": "true"}},
+    )
+    fetched = "all:\n\tmake"  # what no paste takes
+
+    async def answered(*messages: dict[str, Any], origin: str) -> Turn:
+        turn = backend.complete(messages)
+        assert await text_of(turn) == f"re: {messages[-1]['content']}"
+        assert turn.session is not None
+        assert origin == turn.session.origin
+        assert "Say moo." in json.dumps(api.conversations[-1].body["system"])
+        return turn
+
+    async with open_backend(own) as backend:
+        before = await answered(*ask("1"), origin="fresh")
+        session = backend._sessions[0]
+        assert session._editor is not None
+        files, pipe = session.start_files, session._editor._pipe
+        as_written = {path: path.read_bytes() for path in files.flags.values()}
+        assert 3 == len(as_written)
+
+        def tidy_up() -> None:
+            shutil.rmtree(files.directory)
+            shutil.rmtree(pipe.parent)
+
+        def check() -> None:
+            assert as_written == {path: path.read_bytes() for path in as_written}
+            for directory in (files.directory, pipe.parent):
+                assert 0o700 == stat.S_IMODE(directory.stat().st_mode)
+            assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in as_written}
+
+        tidy_up()
+        warm = await answered(*ask(fetched, ("1", "re: 1")), origin="fresh")
+        check()
+        assert (before.session, warm.session) != (None, None)
+        assert before.session.pid == warm.session.pid  # type: ignore[union-attr]
+        assert warm.result is not None
+        assert warm.result.total_cost_usd
+        tidy_up()
+        await answered(*ask(fetched), origin="fresh")  # a process of its own
+        pipe.parent.mkdir(mode=0o700)
+        check()
+        tidy_up()
+        await answered(*ask("3", ("never", "heard of")), origin="resumed")
+        pipe.parent.mkdir(mode=0o700)
+        check()
+
+
 async def test_a_record_that_is_cut_off_for_good_ends_the_turn_with_an_error(
     world: World, make_fake: Fake
 ) -> None:
@@ -237,6 +364,23 @@ async def test_a_turn_goes_on_when_there_are_descriptors_again(
             assert "not_started" == caught.value.kind
         assert await text_of(turn) == "echo: hello"
         assert await text_of(backend.complete(ask("and you"))) == "echo: and you"
+
+
+async def test_without_a_descriptor_for_the_editor_a_turn_fails_and_the_next_call_works(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    fetched = "all:\n\tmake"  # what no paste takes
+    async with open_backend(faked(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("1"))) == "echo: 1"
+        # It cannot be fetched, and no other process can be started to read it.
+        with no_descriptors_left(), pytest.raises(BackendError) as caught:
+            await text_of(backend.complete(ask(fetched, ("1", "echo: 1"))))
+        assert isinstance(caught.value, ProcessError | SessionError)
+        assert "Too many open files" in caught.value.message
+        for question in (ask(fetched, ("1", "echo: 1")), ask(fetched)):
+            assert await text_of(backend.complete(question)) == f"echo: {fetched}"
+    assert 1 == len([entry for entry in fake.log("prompt") if entry["text"] == fetched])
 
 
 async def test_a_backend_can_be_left_without_a_descriptor(world: World, make_fake: Fake) -> None:

@@ -132,8 +132,9 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         """Send the conversation's prompt to the process that is to answer it."""
         call = Call(options, conversation, past)
         await self._fleet.wait_for_unwanted(call)
+        session: Session | None = None
         while True:
-            session, live = await self._fleet.obtain(call)
+            session, live = await self._fleet.obtain(call, instead_of=session)
             try:
                 if live:
                     return session, await session.submit(call.conversation)

@@ -73,11 +73,15 @@ class Fleet:
         self.pool = Pool(self.options.max_sessions, self._evict)
         self.reserve = Reserve(self.options.prestart, self._make_spare, self._rest)
 
-    async def obtain(self, call: Call) -> tuple[Session, bool]:
+    async def obtain(self, call: Call, instead_of: Session | None = None) -> tuple[Session, bool]:
         """Wait for the session that has lived through a conversation, or for the place of a new one.
 
         Whoever calls must submit to it, or start it, before the next checkpoint. When cancelled, or
         when it raises, nothing has been taken.
+
+        Args:
+            call: What it is wanted for.
+            instead_of: What was got before for this call, and was of no use; it is ending.
 
         Returns:
             The session, and whether it is a live one; a new one is still to be started.
@@ -86,24 +90,30 @@ class Fleet:
             SessionError: Somebody else is in the conversation, or its history cannot be written.
             trio.ClosedResourceError: The backend has been closed.
         """
+        useless = instead_of
         while True:
-            ticket = await self._stand_in_line(call)
+            if useless is not None:
+                self.pool.expect(useless)
+            again = useless is not None or call.conversation.not_seen is not None
+            ticket = await self._stand_in_line(call, again=again)
             session = ticket.session
             if session is None:
                 return self._admit(ticket, call.options, partial(_begin, call)), False
             self.pool.keep(ticket)
             self.reserve.taken(session)
+            useless = session
             if not session.claim():
                 continue
             if session.options == call.options:
                 return session, True
             # It was not started with what was chosen; another one may take up its transcript.
-            await session.end()
+            self.pool.expect(session)
+            ticket = await self._wait_for(Ticket(again=True), ending=session)
             if call.past is None and self._can_be_taken_up(session, call):
-                ticket = await self._wait_for(Ticket())
                 with contextlib.suppress(SessionError):  # somebody else has done so
                     go_on = methodcaller("go_on_after", session)
                     return self._admit(ticket, call.options, go_on), False
+            self.pool.withdraw(ticket)
 
     def _can_be_taken_up(self, ended: Session, call: Call) -> bool:
         # Without a model the CLI would go on with the one that the transcript names last.
@@ -115,20 +125,21 @@ class Fleet:
     def _is_typed(self, call: Call) -> bool:
         return not call.written and self._ways.of(call.conversation) != "transcript"
 
-    async def _stand_in_line(self, call: Call) -> Ticket[Session]:
+    async def _stand_in_line(self, call: Call, *, again: bool) -> Ticket[Session]:
         past = call.past
         if past is None:
-            return await self._wait_for(self._ticket(call))
+            return await self._wait_for(self._ticket(call, again=again))
         if past.fork:
-            return await self._wait_for(Ticket())
+            return await self._wait_for(Ticket(again=again))
         while True:
             await self._wait_until_free(past.session_id)
-            ticket = await self._wait_for(Ticket(past.session_id))
-            if ticket.session is not None or not self._named(past.session_id):
+            ticket = await self._wait_for(Ticket(past.session_id, again=again))
+            if ticket.session is not None or not self._is_taken(past.session_id):
                 return ticket
             self.pool.withdraw(ticket)  # somebody has continued it meanwhile
+            again = True
 
-    def _ticket(self, call: Call) -> Ticket[Session]:
+    def _ticket(self, call: Call, *, again: bool) -> Ticket[Session]:
         exchanges, typed = call.conversation.exchanges, self._is_typed(call)
 
         def fits(session: Session) -> int:
@@ -139,19 +150,24 @@ class Fleet:
             # with other options.
             return 1 + same if session.turn_count > 0 or (typed and same) else 0
 
-        return Ticket(fingerprint(exchanges), fits)
+        return Ticket(fingerprint(exchanges), fits, again=again)
 
-    async def _wait_for(self, ticket: Ticket[Session]) -> Ticket[Session]:
+    async def _wait_for(
+        self, ticket: Ticket[Session], *, ending: Session | None = None
+    ) -> Ticket[Session]:
+        """Wait until a ticket is served; and until a session has ended, which this ends."""
         served = trio.Event()
         ticket.serve = served.set
         self.pool.ask(ticket)
         try:
+            if ending is not None:
+                await ending.end()
             await served.wait()
+            if self.closed:
+                raise trio.ClosedResourceError("this backend has been closed")
         except BaseException:
             self.pool.withdraw(ticket)
             raise
-        if self.closed:
-            raise trio.ClosedResourceError("this backend has been closed")
         return ticket
 
     async def _wait_until_free(self, session_id: str) -> None:  # noqa: ASYNC910 - the caller waits
@@ -161,21 +177,26 @@ class Fleet:
             SessionError: Somebody is in it and stays.
         """
         for session in self._named(session_id):
-            if session.alive and session.idle_since is None:
-                raise failures.in_use(session_id)
-            if not session.alive:
+            if session.ending:
                 await session.wait()
+            elif session.idle_since is None:
+                raise failures.in_use(session_id)
         # A CLI whose owner was killed ends by itself, a moment later.
         deadline = trio.current_time() + _ORPHAN_GRACE
         # Of other programs there is no event.
-        while not self._named(session_id) and self._in_use(session_id):  # noqa: ASYNC110
+        while not self._named(session_id) and self._is_taken(session_id):  # noqa: ASYNC110
             if trio.current_time() > deadline:
                 raise failures.in_use(session_id, user_of(self._config_directory, session_id))
             await trio.sleep(_ORPHAN_INTERVAL)
 
-    def _in_use(self, session_id: str) -> bool:
+    def _is_taken(self, session_id: str) -> bool:
+        """Whether somebody is in a session: we, another backend, or a CLI that anybody started."""
         directory = self._config_directory
-        return is_locked(directory, session_id) or user_of(directory, session_id) is not None
+        return (
+            bool(self._named(session_id))
+            or is_locked(directory, session_id)
+            or user_of(directory, session_id) is not None
+        )
 
     def _named(self, session_id: str) -> list[Session]:
         return [session for session in self.sessions if session.session_id == session_id]
@@ -215,6 +236,7 @@ class Fleet:
         found = self._named(session_id)
         for session in found:
             self.reserve.taken(session)
+            self.pool.expect(session)
             await session.end()
         await trio.lowlevel.checkpoint()
         return bool(found)

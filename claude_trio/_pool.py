@@ -3,7 +3,8 @@
 Bookkeeping only: nothing here waits or runs a process, and every method returns at once. The rules are
 those of `trio.CapacityLimiter`: who asks first is served first, and a place that comes free goes to
 whoever waits, before anybody new can take it. Only a session that nobody before needs is given out of
-turn: to one who continues just that conversation.
+turn: to one who continues just that conversation. Whoever was served a session that turned out to be of
+no use has had its turn, and does not stand in line again behind those who came later.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Ticket(Generic[T]):
             one is taken.
         spare: Whether the place is for a process to be kept ready. It is given only when nobody else
             waits.
+        again: Whether it is for one who was served before, and has lost what it got: it comes before
+            everybody else.
         serve: Called once, when this has been served: `session` then is an idle session, which is now
             busy, or None for a place that is free and held for this ticket.
     """
@@ -33,6 +36,7 @@ class Ticket(Generic[T]):
     name: str | None = None
     fits: Callable[[T], int] = attrs.field(default=lambda _: 1)
     spare: bool = False
+    again: bool = False
     serve: Callable[[], object] = lambda: None
     session: T | None = None
 
@@ -89,7 +93,8 @@ class Pool(Generic[T]):
         self._queue.pop(ticket, None)
         self._holders.discard(ticket)
         session, was = ticket.session, self._taken.pop(ticket, None)
-        if session is not None and was is not None and session in self._holders:
+        there = session in self._holders and session not in self._ending
+        if session is not None and was is not None and there:
             self.rest(session, *was)
         else:
             self._settle()
@@ -116,6 +121,12 @@ class Pool(Generic[T]):
             self._spares.add(session)
         self._settle()
 
+    def expect(self, session: T) -> None:
+        """Say that a session is being ended: for its place no other one has to go."""
+        if session in self._holders:
+            self._remove_idle(session)
+            self._ending.add(session)
+
     def leave(self, session: T) -> None:
         """Say that a session has ended, whatever it was doing; its place is free."""
         self._remove_idle(session)
@@ -134,7 +145,7 @@ class Pool(Generic[T]):
     def _settle(self) -> None:
         """Serve who can be served, and make room for who cannot. Called after every change."""
         coming = len(self._ending)  # each of these places is for one who waits, the first first
-        for ticket in sorted(self._queue, key=lambda ticket: ticket.spare):
+        for ticket in sorted(self._queue, key=lambda each: (each.spare, not each.again)):
             if self._serve(ticket):
                 continue
             if coming:
@@ -143,8 +154,7 @@ class Pool(Generic[T]):
             victim = self._victim(spare=ticket.spare)
             if victim is None:
                 break
-            self._remove_idle(victim)
-            self._ending.add(victim)
+            self.expect(victim)
             self._evict(victim)
 
     def _serve(self, ticket: Ticket[T]) -> bool:

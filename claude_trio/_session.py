@@ -147,6 +147,12 @@ class Session:
         return running and not self._scope.cancel_called
 
     @property
+    def ending(self) -> bool:
+        """Whether the session has been asked to end, or its process has died."""
+        died = self._process is not None and not self._process.running
+        return died or self._scope.cancel_called
+
+    @property
     def has_ended(self) -> bool:
         """Whether the process has ended, and with it all that the session does."""
         return self._ended.is_set()

@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from claude_trio._backend import _check_past
 from claude_trio._lock import _NAME, SessionLock
 from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.transcript import project_key, write_transcript
+from claude_trio._session import Session
 from claude_trio.testing import Die, Echo, FakeCLI, Gate, Hang, World, cancel_everywhere
 
 NOWHERE: Final = "http://127.0.0.1:9"  # the stand-in asks no model
@@ -182,6 +184,60 @@ async def test_a_call_that_waits_may_be_given_up_anywhere(world: World, fake: Fa
     with trio.fail_after(240), warnings.catch_warnings():
         warnings.simplefilter("error")
         assert await cancel_everywhere(body, check) > 10
+
+
+@pytest.mark.parametrize("why", ["blocks", "model", "ending"])
+async def test_who_was_served_in_vain_has_its_place_before_those_who_came_later(
+    world: World, fake: FakeCLI, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose process is of no use to its prompt does not stand in line once more."""
+    gate = world.root / "gate"
+    fake.turn(Gate(gate), Echo())
+    answered = []
+    how: dict[str, Any] = {"model": "opus"} if why == "model" else {}
+    second = ask("second", "first")
+    if why == "blocks":
+        second[-1]["content"] = [{"type": "text", "text": text} for text in "ab"]
+    if why == "ending":
+        claim = Session.claim
+
+        def too_late(session: Session) -> bool:
+            session.stop()
+            monkeypatch.undo()
+            return claim(session)
+
+        monkeypatch.setattr(Session, "claim", too_late)
+    async with (
+        open_backend(options(world, fake, max_sessions=1)) as backend,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def call(name: str, messages: list[dict[str, Any]], **how: Any) -> None:
+            await answer(backend.complete(messages, **how))
+            answered.append(name)
+
+        nursery.start_soon(call, "first", ask("first"))
+        await until(lambda: backend.sessions)
+        for waiting, (name, messages, chosen) in enumerate(
+            [("second", second, how), ("third", ask("third"), {})], start=1
+        ):
+            nursery.start_soon(partial(call, name, messages, **chosen))
+            await until(partial(in_line, backend, waiting))
+        gate.touch()
+    assert ["first", "second", "third"] == answered
+
+
+async def test_a_process_that_makes_room_for_its_own_successor_costs_no_other_one(
+    world: World, fake: FakeCLI
+) -> None:
+    async with open_backend(options(world, fake, max_sessions=2)) as backend:
+        other = await answer(backend.complete(ask("other")))
+        await answer(backend.complete(ask("hi")))
+        blocks = [{"type": "text", "text": text} for text in "ab"]
+        messages = [*ask("x", "hi")[:-1], {"role": "user", "content": blocks}]
+        assert resumed(await answer(backend.complete(messages)))
+        assert not resumed(await answer(backend.complete(ask("again", "other"))))
+        assert pid_of(other) in {session.pid for session in backend.sessions}
 
 
 async def test_a_start_that_fails_gives_its_place_back(world: World, fake: FakeCLI) -> None:
@@ -525,6 +581,53 @@ async def test_calls_for_one_name_that_wait_for_a_place_take_turns(
         assert set(outcomes) <= {True, False, "in_use"}
     asked = [text for role, text in said(path) if role == "user"]
     assert len(asked) == 1 + sum(outcome in {True, False} for outcome in outcomes)
+
+
+async def test_a_call_for_a_name_that_is_just_starting_is_refused(
+    world: World, fake: FakeCLI
+) -> None:
+    path = write(world, "one")
+    outcomes: list[object] = []
+    async with open_backend(options(world, fake)) as backend, trio.open_nursery() as nursery:
+
+        async def call(prompt: str) -> None:
+            try:
+                outcomes.append(resumed(await answer(backend.complete(ask(prompt), session_id=ID))))
+            except SessionError as exc:
+                outcomes.append(exc.kind)
+
+        nursery.start_soon(call, "two")
+        nursery.start_soon(call, "three")
+    assert ["in_use", True] == outcomes
+    assert 2 == len([text for role, text in said(path) if role == "user"])
+
+
+async def test_a_call_for_a_name_looks_once_more_when_it_has_got_a_place(
+    world: World, fake: FakeCLI
+) -> None:
+    path = write(world, "one")
+    before = path.read_bytes()
+    fake.turn(Hang())
+    async with open_backend(options(world, fake, max_sessions=1)) as backend:
+        holder = backend.complete(ask("hang"))
+        await holder.receive()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def refused() -> None:
+                with pytest.raises(SessionError) as caught:
+                    await answer(backend.complete(ask("two"), session_id=ID))
+                assert "in_use" == caught.value.kind
+
+            await until(lambda: backend._fleet.pool.waiting)
+            # Meanwhile somebody has started a CLI on it: here, this program passes for one.
+            status = world.config_dir / "sessions" / f"{os.getpid()}.json"
+            started = {"sessionId": ID, "startedAt": time.time() * 1000}
+            status.write_text(json.dumps(started))
+            await holder.aclose()
+        status.unlink()
+        assert 0 == backend._fleet.pool.waiting
+    assert before == path.read_bytes()
 
 
 async def test_the_owner_is_killed_and_another_program_goes_on(world: World, fake: FakeCLI) -> None:

@@ -24,8 +24,8 @@ class Place:
     def __attrs_post_init__(self) -> None:
         self.pool = Pool(self.size, self.evicted.append)
 
-    def ask(self, who: str, name: str | None = None, *, spare: bool = False) -> Ticket[str]:
-        ticket: Ticket[str] = Ticket(name=name, spare=spare, serve=lambda: self.served.append(who))
+    def ask(self, who: str, name: str | None = None, **how: bool) -> Ticket[str]:
+        ticket: Ticket[str] = Ticket(name=name, serve=lambda: self.served.append(who), **how)
         self.pool.ask(ticket)
         return ticket
 
@@ -173,6 +173,50 @@ def test_one_who_gives_up_a_session_that_has_ended_meanwhile_gives_back_nothing(
     assert ((), 0) == (place.pool.idle, place.pool.places)
 
 
+def test_one_who_was_served_in_vain_comes_before_those_who_came_later() -> None:
+    place = Place(1)
+    place.start("a")
+    place.ask("x")
+    place.ask("y", again=True)
+    place.ask("z", again=True)
+    for session in ("a", "y", "z"):
+        place.pool.leave(session)
+        who = place.served[-1]
+        place.pool.enter(next(t for t in place.pool._holders if isinstance(t, Ticket)), who)
+    assert ["y", "z", "x"] == place.served
+
+
+def test_the_place_of_one_that_is_being_ended_is_waited_for() -> None:
+    place = Place(2)
+    place.idle("a")
+    place.idle("b")
+    place.pool.expect("b")
+    place.ask("x")
+    assert ([], [], ("a",)) == (place.evicted, place.served, place.pool.idle)
+    place.pool.leave("b")
+    assert (["x"], ("a",)) == (place.served, place.pool.idle)
+
+
+def test_one_who_gives_up_a_session_that_is_being_ended_does_not_offer_it() -> None:
+    place = Place(1)
+    place.idle("a", {"mine"})
+    ticket = place.ask("x", "mine")
+    place.pool.expect("a")
+    place.pool.withdraw(ticket)
+    place.ask("y", "mine")
+    assert ((), ["x"], 1) == (place.pool.idle, place.served, place.pool.places)
+
+
+def test_one_that_has_ended_is_not_expected_to_end() -> None:
+    place = Place(1)
+    place.start("a")
+    place.pool.leave("a")
+    place.pool.expect("a")
+    place.idle("b")
+    place.ask("x")
+    assert ["b"] == place.evicted
+
+
 def test_spares_come_after_everybody_else() -> None:
     place = Place(1)
     place.start("a")
@@ -226,16 +270,17 @@ class AnyOrder(RuleBasedStateMachine):
         assert session not in self.busy
         self.ending.append(session)
 
-    @rule(name=st.sampled_from(["a", "b", "c", None]), spare=st.booleans())
-    def ask(self, name: str | None, spare: bool) -> None:
-        ticket: Ticket[int] = Ticket(name=None if spare else name, spare=spare)
+    @rule(name=st.sampled_from(["a", "b", "c", None]), kind=st.sampled_from(["", "spare", "again"]))
+    def ask(self, name: str | None, kind: str) -> None:
+        spare, again = kind == "spare", kind == "again"
+        ticket: Ticket[int] = Ticket(name=None if spare else name, spare=spare, again=again)
         ticket.serve = lambda: self.serve(ticket)
         self.waiting.append(ticket)
         self.pool.ask(ticket)
 
     def serve(self, ticket: Ticket[int]) -> None:
         if ticket.session is None:  # a place: in turn
-            assert ticket is min(self.waiting, key=lambda other: other.spare)
+            assert ticket is min(self.waiting, key=lambda other: (other.spare, not other.again))
         self.waiting.remove(ticket)
         self.held.append(ticket)
 
@@ -270,6 +315,15 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def get_ready(self) -> None:
         self.pool.rest(self.spares.pop(), {"fresh"}, spare=True)
+
+    @precondition(lambda self: self.busy or self.pool.idle)
+    @rule(data=st.data())
+    def expect(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from([*self.busy, *self.pool.idle]))
+        if session in self.busy:
+            self.busy.remove(session)
+        self.ending.append(session)
+        self.pool.expect(session)
 
     @precondition(lambda self: self.busy or self.ending or self.pool.idle)
     @rule(data=st.data())

@@ -7,8 +7,7 @@ conversation had come after each exchange, so that another one can go on from th
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ import attrs
 from ._protocol.history import Exchange, shared
 from ._protocol.javascript import digest
 from ._protocol.messages import THINKING, Block
-from ._protocol.past import lines_until
+from ._protocol.past import lines_until, parse
 from ._protocol.preamble import preamble_of
 from .events import AssistantMessage, Event
 from .options import BackendOptions
@@ -61,10 +60,9 @@ class _Preamble:
 
     def read(self) -> tuple[Mapping[str, Any], ...]:
         if self._known is None:
-            self._known = ()
-            with contextlib.suppress(OSError, ValueError), self._transcript.open("rb") as file:
-                self._known = preamble_of(_records(file))
-        return self._known
+            with contextlib.suppress(OSError), self._transcript.open("rb") as file:
+                self._known = preamble_of(map(parse, file))
+        return self._known or ()
 
 
 @attrs.define(eq=False)
@@ -148,10 +146,6 @@ class Archive:
 def _bound(kept: dict[Any, Any], most: int) -> None:
     while len(kept) > most:
         del kept[next(iter(kept))]
-
-
-def _records(lines: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
-    return (record for line in lines if isinstance(record := json.loads(line), dict))
 
 
 def _lines_until(path: Path, leaf: str) -> bytes | None:

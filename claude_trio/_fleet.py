@@ -163,11 +163,12 @@ class Fleet:
             if ending is not None:
                 await ending.end()
             await served.wait()
-            if self.closed:
-                raise trio.ClosedResourceError("this backend has been closed")
         except BaseException:
             self.pool.withdraw(ticket)
             raise
+        if self.closed:
+            self.pool.withdraw(ticket)
+            raise trio.ClosedResourceError("this backend has been closed")
         return ticket
 
     async def _wait_until_free(self, session_id: str) -> None:  # noqa: ASYNC910 - the caller waits

@@ -26,6 +26,7 @@ import psutil
 _NAME: Final = "claude_trio-locks"
 #: Seconds after which a file without a lock was left. A younger one may be just about to be locked.
 _LEFT: Final = 60.0
+_DECODER: Final = json.JSONDecoder()
 _SLACK: Final = 2.0  # seconds by which the clocks of a status file and of the system may differ
 
 
@@ -113,11 +114,12 @@ def _claimants(config_directory: Path, session_id: str) -> Iterator[int]:
         return
     for file in files:
         try:
-            status = json.loads(file.read_bytes())
+            # It is rewritten in place: for a moment the end of what stood there is behind it.
+            status, _ = _DECODER.raw_decode(file.read_text(encoding="utf-8", errors="replace"))
             pid, claims = int(file.stem), status["sessionId"] == session_id
             # A CLI that was killed leaves its file, and its pid comes round again.
             started = status["startedAt"] / 1000 + _SLACK
             if claims and psutil.Process(pid).create_time() <= started:
                 yield pid
         except (OSError, ValueError, TypeError, KeyError, psutil.Error):
-            continue  # none of a CLI, being rewritten, or of a process that is gone
+            continue  # none of a CLI, or of a process that is gone

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import given as given_by
+from hypothesis import strategies as st
+from transcripts import Script, to_line
 
 from claude_trio import (
     AssistantMessage,
@@ -107,23 +110,56 @@ def test_thinking_is_known_by_its_signature(tmp_path: Path) -> None:
     assert not archive.has_thought(block, OTHER)
 
 
-def test_a_preamble_has_no_record_of_what_the_user_said() -> None:
-    def attached(kind: str, **more: Any) -> dict[str, Any]:
-        return {"type": "attachment", "attachment": {"type": kind}, "uuid": "u", **more}
-
-    records = [
-        attached("date"),
-        {"type": "user"},
-        attached("environment", rendered=[1], renderedRole="system"),
-        attached("file"),
-        attached("prompt_snapshot"),
-        attached("date"),
-        {"type": "assistant"},
-        attached("model"),
+def begun() -> list[dict[str, Any]]:
+    """Return the records of two turns, as a CLI writes them."""
+    script = Script()
+    surroundings = {"attachment": {"type": "environment"}, "rendered": [1], "renderedRole": "x"}
+    return [
+        script.prompt("one"),
+        script.record("attachment", **surroundings),
+        *map(script.attachment, ("file", "prompt_snapshot")),
+        script.attachment("date"),
+        script.answer({"type": "text", "text": "1"}),
+        script.attachment("model"),
+        script.done(),
+        script.prompt("two"),
+        script.attachment("model"),
+        script.answer({"type": "text", "text": "2"}),
     ]
-    environment, date = preamble_of(records)
+
+
+def test_a_preamble_has_no_record_of_what_the_user_said() -> None:
+    environment, date = preamble_of(begun()) or ()
     assert {"type", "attachment", "rendered", "renderedRole"} == set(environment)
     assert {"type": "attachment", "attachment": {"type": "date"}} == date
+
+
+@given_by(st.permutations(begun()))
+def test_a_preamble_is_found_in_whatever_order_the_records_stand(
+    records: list[dict[str, Any]],
+) -> None:
+    kinds = [record["attachment"]["type"] for record in preamble_of(records) or ()]
+    assert ["environment", "date"] == kinds
+
+
+@pytest.mark.parametrize("missing", range(6))
+def test_there_is_no_preamble_before_all_of_it_is_there(missing: int) -> None:
+    records = begun()
+    del records[missing]
+    assert preamble_of(records) is None
+    assert preamble_of([]) is None
+
+
+def test_a_preamble_that_is_not_there_yet_is_looked_for_again(tmp_path: Path) -> None:
+    archive, path = Archive(), tmp_path / "s.jsonl"
+    lines = [to_line(record) + b"\n" for record in begun()]
+    path.write_bytes(b"".join(lines[1:]) + b'{"torn')
+    archive.remember(path, exchanges("a", "b"), answer("r1"), OPTIONS, fresh=True)
+    assert () == archive.preamble(OPTIONS)
+    path.write_bytes(b"".join(lines))
+    assert 2 == len(archive.preamble(OPTIONS))
+    path.unlink()  # it is known now
+    assert 2 == len(archive.preamble(OPTIONS))
 
 
 def test_results_that_are_a_prompt_go_on_with_the_exchange_before() -> None:

@@ -133,6 +133,10 @@ def test_a_cli_that_is_in_the_conversation_is_known_by_its_status_file(tmp_path:
     mine.write_text(json.dumps({"sessionId": ID, "startedAt": time.time() * 1000}))
     assert os.getpid() == user_of(tmp_path, ID)
     assert user_of(tmp_path, ID.replace("1", "2")) is None
+    # Half rewritten: what is new is shorter than what stood there.
+    with mine.open("ab") as file:
+        file.write(b'"}')
+    assert os.getpid() == user_of(tmp_path, ID)
     # Of one that is dead, and whose pid this program has now.
     before = psutil.Process().create_time() - 60
     mine.write_text(json.dumps({"sessionId": ID, "startedAt": before * 1000}))

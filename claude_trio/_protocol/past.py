@@ -26,7 +26,7 @@ def find_end(data: bytes) -> tuple[str | None, Mapping[str, Any]] | None:
     """
     known: dict[str, Mapping[str, Any]] = {}
     rewound: Mapping[str, Any] | None = None
-    for record in map(_parse, data.splitlines()):
+    for record in map(parse, data.splitlines()):
         uuid = record.get("uuid")
         if record.get("type") == "last-prompt" and record.get("explicit") is True:
             rewound = record
@@ -44,7 +44,7 @@ def find_end(data: bytes) -> tuple[str | None, Mapping[str, Any]] | None:
             return None
         leaf = max(reversed(ends), key=lambda uuid: str(known[uuid].get("timestamp", "")))
     # What stands behind a message, such as what was attached to it, leads up to it.
-    last = next((r for r in _chain(known, leaf) if r.get("type") in {"user", "assistant"}), {})
+    last = next((r for r in chain_of(known, leaf) if r.get("type") in {"user", "assistant"}), {})
     return leaf, last
 
 
@@ -56,27 +56,33 @@ def lines_until(data: bytes, leaf: str) -> bytes | None:
     lines = data.splitlines(keepends=True)
     places: dict[str, int] = {}
     known: dict[str, Mapping[str, Any]] = {}
-    for place, record in enumerate(map(_parse, lines)):
+    for place, record in enumerate(map(parse, lines)):
         if isinstance(uuid := record.get("uuid"), str):
             places[uuid], known[uuid] = place, record
-    chain = [*_chain(known, leaf)]
+    chain = [*chain_of(known, leaf)]
     if not chain or chain[-1].get("parentUuid") is not None:
         return None
     needed = b"".join(lines[: max(places[record["uuid"]] for record in chain) + 1])
     return needed if needed.endswith(b"\n") else needed + b"\n"
 
 
-def _chain(known: Mapping[str, Mapping[str, Any]], leaf: str) -> Iterator[Mapping[str, Any]]:
-    """Return a record and all that lead up to it, the first one last."""
+def chain_of(known: Mapping[str, Mapping[str, Any]], leaf: object) -> Iterator[Mapping[str, Any]]:
+    """Return a record and all that lead up to it, the first one last.
+
+    Args:
+        known: The records by their uuids.
+        leaf: The uuid of the record.
+    """
     seen: set[object] = set()
-    name: object = leaf
+    name = leaf
     while isinstance(name, str) and name in known and name not in seen:
         seen.add(name)
         yield known[name]
         name = known[name].get("parentUuid")
 
 
-def _parse(line: bytes) -> Mapping[str, Any]:
+def parse(line: bytes) -> Mapping[str, Any]:
+    """Return the record in a line of a transcript; an empty one if there is none."""
     try:
         record = json.loads(line)
     except ValueError:

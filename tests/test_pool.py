@@ -24,8 +24,11 @@ class Place:
     def __attrs_post_init__(self) -> None:
         self.pool = Pool(self.size, self.evicted.append)
 
-    def ask(self, who: str, name: str | None = None, **how: bool) -> Ticket[str]:
-        ticket: Ticket[str] = Ticket(name=name, serve=lambda: self.served.append(who), **how)
+    def ask(
+        self, who: str, name: str | None = None, *, spare: bool = False, again: bool = False
+    ) -> Ticket[str]:
+        ticket: Ticket[str] = Ticket(name=name, spare=spare, again=again)
+        ticket.serve = lambda: self.served.append(who)
         self.pool.ask(ticket)
         return ticket
 

@@ -225,7 +225,7 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
                 fleet = Fleet(options, make, directory, ways, on_gone=host.close if host else None)
                 backend = ClaudeCodeBackend._create(options, nursery, fleet, cold)  # noqa: SLF001
                 if host is not None:
-                    await nursery.start(host.run)
+                    nursery.start_soon(host.run)  # its port is open already
                 if options.prestart:
                     nursery.start_soon(fleet.reserve.run, nursery)
                 try:

@@ -60,11 +60,13 @@ REFUSED_FLAGS: Final[Mapping[str, str]] = {
         (
             *("print", "p", "output-format", "input-format", "no-session-persistence"),
             *("include-partial-messages", "include-hook-events", "replay-user-messages"),
-            *("max-turns", "max-budget-usd", "permission-prompt-tool", "permission-prompts"),
+            *("permission-prompt-tool", "permission-prompts"),
             *("forward-subagent-text", "sdk-url", "file"),
         ),
         _PRINT_ONLY,
     ),
+    "max-turns": f"{_PRINT_ONLY}; use max_turns",
+    "max-budget-usd": f"{_PRINT_ONLY}; use max_budget_usd",
     "json-schema": f"{_PRINT_ONLY}; use output_format",
     **dict.fromkeys(
         ("thinking", "max-thinking-tokens"), "not every version heeds it; use thinking"
@@ -223,6 +225,10 @@ def fit_together(options: BackendOptions) -> None:
         "output_config", {}
     ):
         raise ValueError("extra_body holds an output format, and output_format too; leave one out")
-    for key, option in (("statusLine", "include_cost"), ("alwaysThinkingEnabled", "thinking")):
+    for key, option in (
+        ("statusLine", "include_cost"),
+        ("statusLine", "max_budget_usd"),
+        ("alwaysThinkingEnabled", "thinking"),
+    ):
         if key in options.settings and getattr(options, option):
             raise ValueError(f"settings has {key!r}, which {option} sets; leave one out")

@@ -51,6 +51,13 @@ class CostWatch:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
+    @property
+    def told(self) -> float | None:
+        """US dollars that the process has told that it cost so far; None if it has told nothing."""
+        self._look()
+        latest = self._meter.latest
+        return None if latest is None else latest.total_cost_usd
+
     def begin(self) -> None:
         """A turn begins."""
         self._look()

@@ -46,7 +46,7 @@ class Follower:
     turns: TurnManager = attrs.field(factory=TurnManager)
     files: SessionFiles = attrs.field(init=False)
     delivery: Delivery = attrs.field(init=False)
-    cost: CostWatch = attrs.field(factory=lambda: CostWatch(None))
+    cost_watch: CostWatch = attrs.field(factory=lambda: CostWatch(None))
     #: What the CLI is to the host server, while it may ask there.
     guest: Guest | None = None
     _give_up_at: float | None = None
@@ -72,11 +72,16 @@ class Follower:
         Args:
             resumed: Whether the CLI finds its prompt in its transcript.
         """
-        self.cost.begin()
+        self.cost_watch.begin()
         self._give_up_at = None
         if self.guest is not None:
             self.guest.begin_turn(resumed=resumed)
         self.look_now()
+
+    def end_turn(self) -> None:
+        """Say that the turn has ended."""
+        if self.guest is not None:
+            self.guest.turn_ended()
 
     def look_now(self) -> None:
         """Look at once at what has changed: at the files, or at what the consumer wants."""
@@ -119,7 +124,7 @@ class Follower:
         """Take new records of the transcript, and what subagents have written before them."""
         now = trio.current_time()
         records = tuple(records)
-        self.cost.feed(records)
+        self.cost_watch.feed(records)
         for record in records:
             # A tool's result, or the end of the turn: what a subagent said came before.
             if record.type in {"user", "system"}:
@@ -189,6 +194,15 @@ class Follower:
     def in_turn(self) -> bool:
         """Whether a turn of the caller's runs that is not being interrupted."""
         return self.delivery.inbox is not None and not self.delivery.unwanted
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars that the process has told that it cost so far."""
+        return self.cost_watch.told
+
+    def limit_reached(self, subtype: str) -> None:
+        """Say that the turn is being ended by a limit of the caller's."""
+        self.turns.limit(subtype)
 
     def callback_raised(self, name: str, reason: Exception) -> None:
         """Let the turn fail by what a callback raised; it is interrupted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ import attrs
 from . import _validators as check
 from ._launch import is_on
 from ._protocol.hooks import FAIL_CLOSED, check_hooks
-from .callbacks import HookMatcher
+from .callbacks import HookMatcher, check_async
 from .tools import Tool, tool
 
 if TYPE_CHECKING:
@@ -55,12 +54,8 @@ def _is_own(server: object) -> bool:
 
 def callback(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Check for an async function, or something else that can be called and awaited, or None."""
-    if value is None:
-        return
-    if not callable(value) or inspect.isclass(value):
-        raise TypeError(f"{attribute.name} must be an async function, not {value!r}")
-    if inspect.isfunction(value) and not inspect.iscoroutinefunction(value):
-        raise TypeError(f"{attribute.name} must be an async function; {value!r} is an ordinary one")
+    if value is not None:
+        check_async(attribute.name, value)
 
 
 def fit_together(options: BackendOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -93,9 +94,16 @@ class HttpConnection:
         if self.max_body is not None and size > self.max_body:
             raise Refused(413, "too large")
 
-    async def watch(self, scope: trio.CancelScope) -> None:
-        """Cancel a scope when the client hangs up; meanwhile keep what it sends."""
-        while data := await self._take():
+    async def watch(self, scope: trio.CancelScope, most: float = math.inf) -> None:
+        """Cancel a scope when the client hangs up; meanwhile keep what it sends.
+
+        Args:
+            scope: The scope.
+            most: How many bytes it may send meanwhile; with more it is taken to have hung up.
+        """
+        await trio.lowlevel.checkpoint()
+        while most >= 0 and (data := await self._take()):
+            most -= len(data)
             self._h11.receive_data(data)
         self.over = True
         scope.cancel(reason="the client hung up")

@@ -173,7 +173,7 @@ def merge_settings(options: BackendOptions) -> dict[str, Any]:
         made["skipDangerousModePermissionPrompt"] = True
     if options.thinking is not None and options.thinking["type"] != "disabled":
         made["alwaysThinkingEnabled"] = True
-    if options.include_cost:
+    if options.tells_cost:
         made["statusLine"] = {"type": "command", "command": _KEEP_STATUS_LINE}
     merged = {**QUIET_SETTINGS, **made, **options.settings}
     # In the settings each rule stands by itself; a flag would split it at its commas. A directory

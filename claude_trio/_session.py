@@ -331,9 +331,9 @@ class Session:
             raise
 
     def _launch(self, nursery: trio.Nursery) -> None:
-        if self.options.include_cost:
+        if self.options.tells_cost:
             path = self.start_files.new_status_line()
-            self._follower.cost = CostWatch(path, anew=self._opening.before is None)
+            self._follower.cost_watch = CostWatch(path, anew=self._opening.before is None)
         if self.host is not None:
             self._follower.guest = guest = self.host.admit(self._follower)
             self._follower.delivery.live = guest.live
@@ -488,7 +488,7 @@ class Session:
         ) as process:
             self._process = process
             with self._files.attached(process.pid):
-                self._follower.cost.attach(self.notices, self.look_now)
+                self._follower.cost_watch.attach(self.notices, self.look_now)
                 await self._attend(process)
 
     def _argv(self) -> list[str]:
@@ -497,7 +497,7 @@ class Session:
 
     def _environment(self) -> Mapping[str, str]:
         env = {**self.environment, **self._opening.environment(self.cold)}
-        status_line, guest = self._follower.cost.path, self._follower.guest
+        status_line, guest = self._follower.cost_watch.path, self._follower.guest
         if status_line is not None:
             env[STATUS_LINE] = str(status_line)
         if self.host is not None and guest is not None:
@@ -614,9 +614,10 @@ class Session:
         if outcome.error is not None and outcome.error.kind == "altered":
             self.ways.distrust(self._way)
         self._follower.delivery.inbox = self.prompt = None
+        self._follower.end_turn()
         if not ended:
             self.on_idle(self)
-        inbox.finish(self._mark(self._follower.cost.add_to(outcome)))
+        inbox.finish(self._mark(self._follower.cost_watch.add_to(outcome)))
 
     def _note_context(self) -> None:
         for event in reversed(self.turns.events):
@@ -635,7 +636,7 @@ class Session:
         now = trio.current_time()
         inbox.sign_of_life(now)
         limit = self.options.turn_timeout or math.inf
-        return self._follower.cost.is_due(outcome, now, until=inbox.opened_at + limit)
+        return self._follower.cost_watch.is_due(outcome, now, until=inbox.opened_at + limit)
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
@@ -651,10 +652,10 @@ class Session:
             self.turns.fail(failure or failures.closed(self.session_id))
             self._close_turn(ended=True)
             self._files.tidy_up(used=ready)
-            self._follower.cost.detach(self.notices)
+            self._follower.cost_watch.detach(self.notices)
+        finally:
             if self.host is not None and self._follower.guest is not None:
                 self.host.dismiss(self._follower.guest)
-        finally:
             self._release()
             self.on_end(self)
             self._ended.set()

@@ -33,6 +33,16 @@ def optional_seconds(instance: object, attribute: attrs.Attribute[Any], value: A
         seconds(instance, attribute, value)
 
 
+def optional_amount(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Check an amount of money, more than 0, or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{attribute.name} must be a number, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} must be more than 0, not {value!r}")
+
+
 def flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Check for True or False."""
     if not isinstance(value, bool):

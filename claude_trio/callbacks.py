@@ -8,16 +8,37 @@ with its turn. What it raises ends the turn: the CLI is told no, and the reader 
 
 from __future__ import annotations
 
+import inspect
+import math
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import attrs
+
+
+def check_async(name: str, value: Any) -> None:
+    """Check for an async function, or something else that can be called and awaited.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not callable(value) or inspect.isclass(value):
+        raise TypeError(f"{name} must be an async function, not {value!r}")
+    if inspect.isfunction(value) and not inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be an async function; {value!r} is an ordinary one")
+
 
 # -- permissions ------------------------------------------------------------------------------------
 
 
 def _mappings(value: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     return tuple(value)
+
+
+def _check_mapping(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{attribute.name} takes a mapping, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -103,9 +124,13 @@ class Allow:
             not spare the callback: it is asked for every call.
     """
 
-    updated_input: Mapping[str, Any] | None = None
+    updated_input: Mapping[str, Any] | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_check_mapping)
+    )
     updated_permissions: tuple[Mapping[str, Any], ...] = attrs.field(
-        default=(), converter=_mappings
+        default=(),
+        converter=_mappings,
+        validator=attrs.validators.deep_iterable(_check_mapping),
     )
 
 
@@ -118,8 +143,10 @@ class Deny:
         interrupt: Whether the turn ends with it, as an interrupted one.
     """
 
-    message: str = "the application denied it"
-    interrupt: bool = False
+    message: str = attrs.field(
+        default="the application denied it", validator=attrs.validators.instance_of(str)
+    )
+    interrupt: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
 
 OnPermission: TypeAlias = Callable[[PermissionRequest], Awaitable[Allow | Deny]]
@@ -236,7 +263,8 @@ class HookMatcher:
 
     Args:
         matcher: For which tools, in the CLI's own notation: a name, or ``Edit|Write``, or a regular
-            expression. None for all, and for events that are not about a tool.
+            expression. None for all, and for events that are not about a tool. One that is no
+            expression to Python either is refused: the CLI would never call the functions.
         *functions: The functions.
         hooks: More of them; the official SDK's name.
         timeout: Seconds until the CLI goes on without an answer.
@@ -256,11 +284,14 @@ class HookMatcher:
         every = (*functions, *hooks)
         if matcher is not None and not isinstance(matcher, str):
             raise TypeError(f"matcher must be a str or None, not {matcher!r}")
+        try:
+            re.compile(matcher or "")
+        except re.error as exc:
+            raise ValueError(f"matcher is no regular expression: {matcher!r} ({exc})") from None
         if not every:
             raise ValueError("a HookMatcher needs at least one function")
         for function in every:
-            if not callable(function):
-                raise TypeError(f"a hook must be an async function, not {function!r}")
-        if isinstance(timeout, bool) or not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+            check_async("a hook", function)
+        if isinstance(timeout, bool) or not 0 < timeout < math.inf:
+            raise ValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
         self.__attrs_init__(matcher=matcher, hooks=every, timeout=timeout)

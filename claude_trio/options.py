@@ -112,6 +112,14 @@ class BackendOptions:
             that has none. A flag that does nothing in an interactive CLI, or that this package
             needs for itself, is refused; one that the CLI at hand does not know makes each start
             fail with a `StartupError`.
+        max_turns: How many messages of the model in a turn may call tools, those of subagents not
+            counted. When the tools of the last one have returned, the turn ends, without another
+            request, with a `ResultMessage` of the subtype ``error_max_turns``.
+        max_budget_usd: What a turn may cost, in US dollars, by the CLI's own count. It is looked at
+            when the tools of a message have returned, so the message that exceeds it is paid, and an
+            answer without tools is never cut; the turn then ends with the subtype
+            ``error_max_budget_usd``. So it does if the CLI does not tell its cost within 3 seconds. Each
+            round of tools takes up to 0.4 seconds more, and `include_cost` is implied.
         include_cost: Have the CLI tell what a turn cost, how full its context is and how much of
             your plan is used: see `ResultMessage`. The CLI tells 0.3 to 0.7 seconds after a turn, so
             each `ResultMessage` comes that much later, by at most 3 seconds.
@@ -226,6 +234,8 @@ class BackendOptions:
     )
     allow_commands: bool = attrs.field(default=False, validator=check.flag)
     expand_mentions: bool = attrs.field(default=False, validator=check.flag)
+    max_turns: int | None = attrs.field(default=None, validator=check.optional_positive)
+    max_budget_usd: float | None = attrs.field(default=None, validator=check.optional_amount)
     include_cost: bool = attrs.field(default=False, validator=check.flag)
     trust_workspace: bool = attrs.field(default=False, validator=check.flag)
     # -- the backend
@@ -337,7 +347,14 @@ class BackendOptions:
             or any(self.hooks.values())
             or bool(self.own_servers)
             or self.include_partial_messages
+            or self.max_turns is not None
+            or self.max_budget_usd is not None
         )
+
+    @property
+    def tells_cost(self) -> bool:
+        """Whether the CLI is to tell what it costs."""
+        return self.include_cost or self.max_budget_usd is not None
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for a CLI, made from an inherited one."""

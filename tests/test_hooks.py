@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -162,6 +163,22 @@ async def test_a_prompt_may_be_added_to(options: Options, api: LoopbackApi) -> N
     assert "mind the gap" in json.dumps(api.conversations[0].body["messages"])
 
 
+@pytest.mark.parametrize("returned", ["raises", 7, {"x": float("nan")}])
+async def test_a_prompt_whose_hook_fails_is_not_sent(
+    options: Options, api: LoopbackApi, returned: Any
+) -> None:
+    async def broken(_: HookInput, __: str | None, ___: HookContext) -> Any:
+        if returned == "raises":
+            raise LookupError("oops")
+        return returned
+
+    async with open_backend(options(hooks={"UserPromptSubmit": [HookMatcher(None, broken)]})) as b:
+        with pytest.raises(BackendError, match="the hook for UserPromptSubmit raised") as caught:
+            await read(b.complete(PROMPT))
+    assert "callback" == caught.value.kind
+    assert [] == api.conversations
+
+
 @pytest.mark.parametrize("returned", ["raises", 7, {"x": object()}, {"x": float("nan")}])
 async def test_a_hook_that_fails_denies_and_its_exception_reaches_the_reader(
     options: Options, api: LoopbackApi, world: World, returned: Any
@@ -314,8 +331,11 @@ def test_what_cannot_be_is_refused(
         (lambda: HookMatcher(None, "x"), TypeError),  # type: ignore[arg-type]
         (lambda: HookMatcher(None, nothing, timeout=0), ValueError),
         (lambda: HookMatcher(None, nothing, timeout=True), ValueError),
+        (lambda: HookMatcher(None, nothing, timeout=math.inf), ValueError),
+        (lambda: HookMatcher(None, plain), TypeError),  # type: ignore[arg-type]
+        (lambda: HookMatcher("Bash(", nothing), ValueError),
     ],
-    ids=["empty", "matcher", "function", "zero", "bool"],
+    ids=["empty", "matcher", "function", "zero", "bool", "endless", "ordinary", "expression"],
 )
 def test_a_matcher_that_cannot_be_is_refused(
     make: Callable[[], HookMatcher], error: type[Exception]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import attrs
 import pytest
 import trio
 
-from claude_trio import Allow, BackendOptions, Deny, PermissionRequest, ProcessError
+from claude_trio import Allow, BackendOptions, Deny, PermissionRequest, ProcessError, tool
 from claude_trio._host import server as server_module
 from claude_trio._host.guest import Guest
 from claude_trio._host.host import Host, open_host
@@ -26,8 +27,13 @@ class FakeSession:
     in_turn: bool = True
     raised: list[tuple[str, Exception]] = attrs.field(factory=list)
 
+    cost: float | None = 0.0
+
     def look_now(self) -> None:
         pass
+
+    def limit_reached(self, subtype: str) -> None:
+        raise AssertionError(subtype)
 
     def callback_raised(self, name: str, reason: Exception) -> None:
         self.raised.append((name, reason))
@@ -42,9 +48,9 @@ async def host(tmp_path: Path) -> AsyncGenerator[Host, None]:
     async with open_host(BackendOptions(cwd=tmp_path, on_permission=allow)) as opened:
         assert opened is not None
         async with trio.open_nursery() as nursery:
-            await nursery.start(opened.run)
+            nursery.start_soon(opened.run)
             yield opened
-            nursery.cancel_scope.cancel()
+            opened.close()
 
 
 @pytest.fixture
@@ -128,6 +134,8 @@ async def test_a_cli_is_answered(host: Host, guest: Guest) -> None:
         (405, {"method": "GET"}),
         (405, {"method": "DELETE"}),
         (405, {"method": "OPTIONS"}),
+        (403, {"Origin": "http://127.0.0.1"}),
+        (403, {"Origin": "null"}),
         (415, {"Content_Type": "text/plain"}),
         (415, {"Content_Type": ""}),
         (413, {"Content_Length": str(server_module.MOST_BODY + 1)}),
@@ -199,23 +207,6 @@ async def test_a_slow_client_is_given_up(
     assert (408, b"") == await exchange(host, raw(guest, host)[:30])
 
 
-async def test_only_so_many_strangers_are_listened_to(host: Host, guest: Guest) -> None:
-    streams = [
-        await trio.open_tcp_stream("127.0.0.1", port_of(host))
-        for _ in range(server_module.MOST_STRANGERS)
-    ]
-    with trio.fail_after(30):
-        while host._server._strangers < server_module.MOST_STRANGERS:
-            await trio.lowlevel.checkpoint()
-    assert (0, b"") == await exchange(host, raw(guest, host))
-    for stream in streams:
-        await stream.aclose()
-    with trio.fail_after(30):
-        while host._server._strangers:
-            await trio.lowlevel.checkpoint()
-    assert 200 == (await exchange(host, raw(guest, host)))[0]
-
-
 async def test_a_session_that_has_ended_is_a_stranger(host: Host, guest: Guest) -> None:
     data = raw(guest, host)
     host.dismiss(guest)
@@ -274,7 +265,7 @@ async def test_a_callback_goes_when_its_client_does(tmp_path: Path) -> None:
     async with open_host(BackendOptions(cwd=tmp_path, on_permission=wait)) as host:
         assert host is not None
         async with trio.open_nursery() as nursery:
-            await nursery.start(host.run)
+            nursery.start_soon(host.run)
             guest = host.admit(FakeSession())
             with trio.fail_after(30):
                 stream = await trio.open_tcp_stream("127.0.0.1", port_of(host))
@@ -282,4 +273,203 @@ async def test_a_callback_goes_when_its_client_does(tmp_path: Path) -> None:
                 await begun.wait()
                 await stream.aclose()
                 await ended.wait()
-            nursery.cancel_scope.cancel()
+            host.close()
+
+
+@contextlib.asynccontextmanager
+async def running(options: BackendOptions) -> AsyncGenerator[Host, None]:
+    async with open_host(options) as host:
+        assert host is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.run)
+            yield host
+            host.close()
+
+
+def decision(body: bytes) -> str:
+    """Return what an answer decides."""
+    answer = json.loads(body)["hookSpecificOutput"]
+    return str(answer.get("permissionDecision") or answer["decision"]["behavior"])
+
+
+def deep() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(100_000):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "updated_input", [{"x": object()}, {"x": float("nan")}, {7: {1, 2}}, deep()]
+)
+async def test_an_answer_that_json_cannot_hold_is_a_no_and_the_rest_goes_on(
+    tmp_path: Path, updated_input: dict[str, Any]
+) -> None:
+    async def decide(_: PermissionRequest) -> Allow | Deny:
+        return Allow(updated_input)
+
+    async with running(BackendOptions(cwd=tmp_path, on_permission=decide)) as host:
+        session = FakeSession()
+        guest = host.admit(session)
+        for body in (BODY, {**BODY, "permission_mode": "plan"}):
+            status, answer = await exchange(host, raw(guest, host, body=json.dumps(body).encode()))
+            assert (200, "deny") == (status, decision(answer))
+    assert ["on_permission"] * 2 == [name for name, _ in session.raised]
+
+
+async def test_a_decision_that_was_not_asked_for_is_not_used_for_another_call(
+    tmp_path: Path,
+) -> None:
+    """A hook of the settings may deny a call, so that nobody asks for what the callback has said."""
+    answers: list[Allow | Deny] = []
+
+    async def decide(_: PermissionRequest) -> Allow | Deny:
+        return answers.pop(0)
+
+    before = json.dumps({**BODY, "permission_mode": "plan"}).encode()
+    asked = json.dumps({**BODY, "hook_event_name": "PermissionRequest"}).encode()
+    async with running(BackendOptions(cwd=tmp_path, on_permission=decide)) as host:
+        guest = host.admit(FakeSession())
+
+        async def ask(later: Allow | Deny) -> tuple[str, Any]:
+            answers.append(later)
+            first = decision((await exchange(host, raw(guest, host, body=before)))[1])
+            told = await exchange(host, raw(guest, host, path="/hooks/1", body=asked))
+            return first, json.loads(told[1])["hookSpecificOutput"]["decision"]
+
+        answers.append(Allow())
+        assert 200 == (await exchange(host, raw(guest, host, body=before)))[0]
+        first, second = await ask(Deny("no", interrupt=True))
+        assert ("ask", "deny", True) == (first, second["behavior"], second["interrupt"])
+        assert "deny" == (await ask(Deny("no")))[1]["behavior"]
+
+        answers.append(Allow())
+        assert 200 == (await exchange(host, raw(guest, host, body=before)))[0]
+        first, second = await ask(Allow({"command": "echo"}))
+        assert ("ask", {"command": "echo"}) == (first, second["updatedInput"])
+        # In another turn, what was said in this one counts no more.
+        answers.append(Allow())
+        assert 200 == (await exchange(host, raw(guest, host, body=before)))[0]
+        guest.begin_turn(resumed=False)
+        told = await exchange(host, raw(guest, host, path="/hooks/1", body=asked))
+        assert "deny" == decision(told[1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Allow(7),  # type: ignore[arg-type]
+        lambda: Allow(updated_permissions=[7]),  # type: ignore[list-item]
+        lambda: Deny(7),  # type: ignore[arg-type]
+        lambda: Deny("no", interrupt="yes"),  # type: ignore[arg-type]
+    ],
+    ids=["input", "permissions", "message", "interrupt"],
+)
+def test_an_answer_of_another_type_cannot_be_made(make: Callable[[], object]) -> None:
+    with pytest.raises(TypeError):
+        make()
+
+
+@tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def call(how: Any) -> bytes:
+    what = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": how}
+    return json.dumps(what).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        b"[" * 900 + b"]" * 900,
+        b'{"method":' * 50_000 + b"1" + b"}" * 50_000,
+        b"\xff\xfe",
+        b"9" * 10_000,
+        b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": 7}',
+        call(7),
+        call({}),
+        call({"name": "none"}),
+        call({"name": "add", "arguments": 7}),
+        call({"name": "add", "arguments": {"a": "\ud800", "b": "x" * 100_000}}),
+    ],
+    ids=range(15),
+)
+async def test_nonsense_for_a_tool_costs_nothing(tmp_path: Path, body: bytes) -> None:
+    async with running(BackendOptions(cwd=tmp_path, mcp_servers={"app": [add]})) as host:
+        guest = host.admit(FakeSession())
+
+        async def ask(content: bytes) -> tuple[int, bytes]:
+            accepted = "application/json, text/event-stream"
+            return await exchange(
+                host, raw(guest, host, path="/tools/app", body=content, Accept=accepted)
+            )
+
+        status, answer = await ask(body)
+        assert status >= 400 or b"error" in answer.lower() or status == 202
+        status, answer = await ask(call({"name": "add", "arguments": {"a": 40, "b": 2}}))
+        assert (200, "42") == (status, json.loads(answer)["result"]["content"][0]["text"])
+
+
+async def test_what_comes_behind_a_request_is_not_kept(tmp_path: Path) -> None:
+    begun, ended = trio.Event(), trio.Event()
+
+    async def wait(_: PermissionRequest) -> Allow | Deny:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    async with running(BackendOptions(cwd=tmp_path, on_permission=wait)) as host:
+        guest = host.admit(FakeSession())
+        with trio.fail_after(30):
+            async with await trio.open_tcp_stream("127.0.0.1", port_of(host)) as stream:
+                await stream.send_all(raw(guest, host))
+                await begun.wait()
+                with pytest.raises(trio.BrokenResourceError):
+                    for _ in range(1000):
+                        await stream.send_all(bytes(100_000))
+            await ended.wait()
+
+
+async def test_strangers_that_say_nothing_keep_nobody_out(host: Host, guest: Guest) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [
+            await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port_of(host)))
+            for _ in range(2 * server_module.MOST_STRANGERS)
+        ]
+        with trio.fail_after(30):
+            assert 200 == (await exchange(host, raw(guest, host)))[0]
+            # The one that has waited longest was given up.
+            assert b" 408 " in await streams[0].receive_some()
+
+
+async def test_whoever_has_shown_a_token_is_no_stranger(host: Host, guest: Guest) -> None:
+    whole = raw(guest, host)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect() -> trio.SocketStream:
+            opened = await trio.open_tcp_stream("127.0.0.1", port_of(host))
+            return await stack.enter_async_context(opened)
+
+        with trio.fail_after(30):
+            stream = await connect()
+            await stream.send_all(whole[:-1])
+            while not host._server._strangers:
+                await trio.lowlevel.checkpoint()
+            while host._server._strangers:
+                await trio.lowlevel.checkpoint()
+            for _ in range(2 * server_module.MOST_STRANGERS):
+                await connect()
+            assert 200 == (await exchange(host, whole))[0]
+            await stream.send_all(whole[-1:])
+            assert b" 200 " in await stream.receive_some()

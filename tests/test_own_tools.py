@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
+import attrs
 import hypothesis
 import psutil
 import pytest
@@ -195,6 +196,32 @@ async def test_a_call_is_cancelled_with_its_turn(options: Options, api: Loopback
         assert "idle" == backend.sessions[0].state
         api.reply("Still here.")
         assert "Still here." == await backend.complete(PROMPT).get_final_text()
+
+
+async def test_a_call_that_the_cli_gave_up_ends_with_its_turn(
+    options: Options, api: LoopbackApi, world: World
+) -> None:
+    ended = trio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    api.reply(tool_use("mcp__app__wait", {}))
+    made = options(mcp_servers={"app": [wait]})
+    patient = attrs.evolve(made, env={**made.env, "MCP_TOOL_TIMEOUT": "1000"})
+    async with open_backend(patient) as backend:
+        events = await read(backend.complete(PROMPT))
+        with trio.fail_after(60):
+            await ended.wait()
+        assert "idle" == backend.sessions[0].state
+    (block,) = results(events)
+    assert block.is_error
+    assert "timed out" in said(block)
 
 
 async def test_calls_run_at_the_same_time_in_each_conversation(

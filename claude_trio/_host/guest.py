@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -34,6 +35,13 @@ class Visitor(Protocol):
     def look_now(self) -> None:
         """Look at once at what has changed."""
 
+    @property
+    def cost(self) -> float | None:
+        """US dollars that the process has told that it cost so far."""
+
+    def limit_reached(self, subtype: str) -> None:
+        """Say that the turn is being ended by a limit of the caller's."""
+
     def callback_raised(self, name: str, reason: Exception) -> None:
         """Let the turn fail by what a callback raised."""
 
@@ -60,8 +68,14 @@ class Guest:
     known_file: Path | None = None
     #: The servers of tools that have told what they have.
     listed: set[str] = attrs.field(factory=set)
+    #: How many messages of the model in this turn have called tools.
+    rounds: int = 0
+    #: What the process had told of its cost before this turn, and what it told last.
+    cost_before: float | None = None
+    cost_seen: float | None = None
     _decisions: dict[str, collections.deque[Allow | Deny]] = attrs.field(factory=dict)
-    _scopes: set[trio.CancelScope] = attrs.field(factory=set)
+    _hooks: set[trio.CancelScope] = attrs.field(factory=set)
+    _tools: set[trio.CancelScope] = attrs.field(factory=set)
     _closed: bool = False
 
     def begin_turn(self, *, resumed: bool) -> None:
@@ -71,6 +85,9 @@ class Guest:
             resumed: Whether the CLI answers a prompt that it finds in its transcript.
         """
         self._closed = False
+        self._decisions.clear()
+        self.rounds, self.cost_before = 0, self.session.cost
+        self.cost_seen = self.cost_before
         if self.live is not None:
             self.live.begin(resumed=resumed)
 
@@ -78,8 +95,18 @@ class Guest:
         """Say that the turn is to end: its callbacks are cancelled, and no more are called for it."""
         self._closed = True
         self._decisions.clear()
-        for scope in self._scopes:
+        for scope in self._hooks | self._tools:
             scope.cancel(reason="the turn was interrupted")
+
+    def turn_ended(self) -> None:
+        """Say that a turn has ended by itself: no tool of it runs on.
+
+        When a tool has taken too long for the CLI, its turn goes on without it, and 2.1.197 does not hang up. A
+        hook whose answer the CLI does not wait for, such as one that is shown the text, may run on.
+        """
+        self._decisions.clear()
+        for scope in self._tools:
+            scope.cancel(reason="the turn has ended")
 
     def observe(self, *, unwanted: bool) -> None:
         """Say how things stand: once the turn has ended, what the CLI asks is not about it any more.
@@ -93,19 +120,22 @@ class Guest:
             self.end_turn()
 
     async def run(self, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any) -> T:
-        """Call a function of the caller's in the turn, and return what it returns.
+        """Call a tool of the caller's in the turn, and return what it returns.
 
         Raises:
             NoAnswer: It was cancelled with its turn.
         """
+        return await self._run(self._tools, functools.partial(function, *arguments, **named))
+
+    async def _run(self, scopes: set[trio.CancelScope], function: Callable[[], Awaitable[T]]) -> T:
         if self._closed:
             raise NoAnswer(_INTERRUPTED)
         with trio.CancelScope() as scope:
-            self._scopes.add(scope)
+            scopes.add(scope)
             try:
-                result = await function(*arguments, **named)
+                result = await function()
             finally:
-                self._scopes.discard(scope)
+                scopes.discard(scope)
             if not scope.cancel_called:  # it may have taken no notice
                 return result
         raise NoAnswer(_INTERRUPTED)
@@ -117,7 +147,7 @@ class Guest:
             NoAnswer: It was cancelled with its turn, or it raised, which the turn fails by.
         """
         try:
-            return await self.run(function, *arguments)
+            return await self._run(self._hooks, functools.partial(function, *arguments))
         except NoAnswer:
             raise
         except Exception as exc:
@@ -129,10 +159,21 @@ class Guest:
         self.session.callback_raised(name, reason)
 
     def keep(self, key: str, decision: Allow | Deny) -> None:
-        """Keep a decision for the hook that asks for it next."""
-        if len(self._decisions) >= _MOST_DECISIONS:  # nobody has asked for them
+        """Keep a decision for the hook that asks for it next.
+
+        The hook does not say by which call it asks. So of decisions that differ only the newest
+        counts: an earlier one was not asked for, as when a hook of the settings denied that call.
+        """
+        if len(self._decisions) >= _MOST_DECISIONS:
             self._decisions.pop(next(iter(self._decisions)))
-        self._decisions.setdefault(key, collections.deque()).append(decision)
+        waiting = self._decisions.setdefault(key, collections.deque(maxlen=_MOST_DECISIONS))
+        if waiting and waiting[-1] != decision:
+            waiting.clear()
+        waiting.append(decision)
+
+    def forget(self, key: str) -> None:
+        """Forget what was kept of calls like one that is decided without another hook."""
+        self._decisions.pop(key, None)
 
     def kept(self, key: str) -> Allow | Deny | None:
         """Return the decision that was kept, once."""

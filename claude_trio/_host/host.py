@@ -18,6 +18,7 @@ from ..callbacks import HookCallback, HookContext, HookInput
 from ..errors import ProcessError
 from ..options import BackendOptions
 from .guest import TOKEN, Guest, NoAnswer, Visitor
+from .limits import Limits
 from .permissions import Permissions
 from .server import Answer, Server, open_server
 from .tools import ToolServers
@@ -38,7 +39,8 @@ class Host:
     _server: Server
     _tools: ToolServers | None
     _entries: list[hooks.Entry] = attrs.field(factory=list)
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    #: Sessions are shielded from the backend's cancellation, and may ask until they have ended.
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
     def __attrs_post_init__(self) -> None:
         options = self.options
@@ -57,6 +59,9 @@ class Host:
                     answer = functools.partial(_run_hook, function)
                     blocks = event == "PreToolUse"
                     self._register(event, group.matcher, answer, group.timeout, blocks=blocks)
+        if options.max_turns is not None or options.max_budget_usd is not None:
+            limits = Limits(options.max_turns, options.max_budget_usd)
+            self._register("PostToolBatch", None, limits.after_tools, _AT_ONCE)
 
     def _register(
         self,
@@ -131,14 +136,11 @@ class Host:
         """Cancel everything that runs. Returns at once."""
         self._scope.cancel(reason="the backend is closed")
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC910 - a task
-        """Serve until closed."""
+    async def run(self) -> None:  # noqa: ASYNC910 - a task
+        """Serve until closed, whatever is cancelled. The port is open before."""
         with self._scope:
-            async with trio.open_nursery() as nursery:
-                if self._tools is not None:
-                    await nursery.start(self._tools.run)
-                await nursery.start(self._server.run)
-                task_status.started()
+            async with self._tools.running() if self._tools else contextlib.nullcontext():
+                await self._server.run()
 
 
 async def _show(guest: Guest, body: Mapping[str, Any]) -> None:
@@ -168,8 +170,8 @@ async def _run_hook(
             raise NoAnswer(f"{name} failed") from exc
     except NoAnswer as exc:
         await trio.lowlevel.checkpoint()
-        # A hook that may have denied the call has not allowed it.
-        return hooks.before_tool("deny", str(exc)) if event == "PreToolUse" else None
+        # A hook that may have denied the call, or the prompt, has not allowed it.
+        return hooks.refusal(event, str(exc))
 
 
 async def _answer_hook(

@@ -56,6 +56,7 @@ class Permissions:
 
     async def before_tool(self, guest: Guest, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer a PreToolUse hook."""
+        key = hooks.call_key(body)  # before a callback can touch the input
         try:
             decision = await self._decide(guest, body)
         except NoAnswer as exc:
@@ -73,12 +74,13 @@ class Permissions:
                 else (*decision.updated_permissions, _BACK),
             )
         if _fits(decision, body):
+            guest.forget(key)
             if isinstance(decision, Deny):
                 return hooks.before_tool("deny", decision.message)
             given = decision.updated_input
             changed = {} if given is None else {"updatedInput": dict(given)}
             return hooks.before_tool("allow", "the application allowed it", **changed)
-        guest.keep(hooks.call_key(body), decision)
+        guest.keep(key, decision)
         return hooks.before_tool("ask", "the application has decided")
 
     async def on_request(self, guest: Guest, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -91,11 +93,8 @@ class Permissions:
         if name == hooks.QUESTION and self.on_question is not None:
             return await self._answer(guest, body, self.on_question)
         if name == hooks.PLAN and self.on_plan is not None:
-            return _checked(
-                guest,
-                "on_plan",
-                await guest.call("on_plan", self.on_plan, hooks.plan_request(body)),
-            )
+            decision = await guest.call("on_plan", self.on_plan, hooks.plan_request(body))
+            return _checked(guest, "on_plan", decision)
         if self.on_permission is None:
             raise NoAnswer(_UNASKED.message)
         request: PermissionRequest = hooks.permission_request(body)
@@ -108,7 +107,7 @@ class Permissions:
         request = hooks.question_request(body)
         answers = await guest.call("on_question", on_question, request)
         if isinstance(answers, Deny):
-            return answers
+            return _checked(guest, "on_question", answers)
         try:
             return hooks.answered(request, answers)
         except (TypeError, ValueError) as exc:
@@ -126,8 +125,8 @@ def _fits(decision: Allow | Deny, body: Mapping[str, Any]) -> bool:
 
 
 def _checked(guest: Guest, name: str, decision: object) -> Allow | Deny:
-    if isinstance(decision, Allow | Deny):
-        return decision
-    reason = TypeError(f"{name} must return Allow or Deny, not {decision!r}")
-    guest.failed(name, reason)
-    raise NoAnswer(f"{name} failed") from reason
+    try:
+        return hooks.checked_decision(name, decision)
+    except (TypeError, ValueError) as exc:
+        guest.failed(name, exc)
+        raise NoAnswer(f"{name} failed") from exc

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 import h11
@@ -23,8 +23,11 @@ from .guest import Guest
 MOST_BODY: Final = 64 * 1024 * 1024
 #: Seconds that a client has for its request.
 PATIENCE: Final = 30.0
-#: Connections that have not shown a token yet; more are closed at once.
+#: Connections that have not shown a token yet. The longest one waiting makes room for another, so that
+#: whoever only waits keeps nobody out.
 MOST_STRANGERS: Final = 64
+#: Bytes that may come behind a request, where nothing should.
+_MOST_BEHIND: Final = 1024
 
 
 @attrs.frozen
@@ -54,7 +57,8 @@ class Server:
     #: What answers each path; only POST is answered.
     routes: dict[str, Handler] = attrs.field(factory=dict)
     _guests: list[Guest] = attrs.field(factory=list)
-    _strangers: int = 0
+    #: In the order in which they came.
+    _strangers: dict[trio.CancelScope, None] = attrs.field(factory=dict)
 
     @property
     def url(self) -> str:
@@ -69,20 +73,17 @@ class Server:
         """Answer them no more."""
         self._guests.remove(guest)
 
-    async def run(self, *, task_status: trio.TaskStatus[Any]) -> None:  # noqa: ASYNC128 - passed on
+    async def run(self) -> None:
         """Serve until cancelled. Every request is a task of its own in here."""
         async with trio.open_nursery() as nursery:
-            await trio.serve_listeners(
-                self._serve, self._listeners, handler_nursery=nursery, task_status=task_status
-            )
+            await trio.serve_listeners(self._serve, self._listeners, handler_nursery=nursery)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         async with stream:
-            if self._strangers < MOST_STRANGERS:
-                connection = HttpConnection(stream, max_body=MOST_BODY)
-                # Whoever hangs up is owed nothing.
-                with contextlib.suppress(trio.BrokenResourceError, h11.LocalProtocolError):
-                    await self._answer(connection)
+            connection = HttpConnection(stream, max_body=MOST_BODY)
+            # Whoever hangs up is owed nothing.
+            with contextlib.suppress(trio.BrokenResourceError, h11.LocalProtocolError):
+                await self._answer(connection)
 
     async def _answer(self, connection: HttpConnection) -> None:
         try:
@@ -97,7 +98,7 @@ class Server:
             return
         guest, handler, request = found
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(connection.watch, nursery.cancel_scope)
+            nursery.start_soon(connection.watch, nursery.cancel_scope, _MOST_BEHIND)
             answer = await handler(guest, request)
             with contextlib.suppress(trio.BrokenResourceError):
                 await _send(connection, answer)
@@ -107,13 +108,22 @@ class Server:
         self, connection: HttpConnection
     ) -> tuple[Guest, Handler, HttpRequest] | None:
         admitted: list[tuple[Guest, Handler]] = []
-        self._strangers += 1
-        try:
-            with trio.move_on_after(PATIENCE):
-                request = await connection.receive(lambda head: admitted.append(self._admit(head)))
-                return None if request is None else (*admitted[0], request)
-        finally:
-            self._strangers -= 1
+
+        def admit(head: HttpRequest) -> None:
+            admitted.append(self._admit(head))
+            self._strangers.pop(scope, None)
+
+        with trio.move_on_after(PATIENCE) as scope:
+            if len(self._strangers) >= MOST_STRANGERS:
+                longest = next(iter(self._strangers))
+                del self._strangers[longest]
+                longest.cancel(reason="another one came, and it had not said who it is")
+            self._strangers[scope] = None
+            try:
+                request = await connection.receive(admit)
+            finally:
+                self._strangers.pop(scope, None)
+            return None if request is None else (*admitted[0], request)
         raise Refused(408, "too slow")
 
     def _admit(self, head: HttpRequest) -> tuple[Guest, Handler]:
@@ -130,6 +140,8 @@ class Server:
             raise Refused(401, "who is this")
         if head.headers.get("host") != f"127.0.0.1:{self.port}":
             raise Refused(421, "another host")
+        if "origin" in head.headers:
+            raise Refused(403, "a web page")
         handler = self.routes.get(head.target)
         if handler is None:
             raise Refused(404, "no such path")

@@ -8,7 +8,7 @@ import functools
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,14 +57,15 @@ class ToolServers:
             for name, server in self._servers.items()
         }
 
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Have the servers ready until cancelled."""
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Have the servers ready for the length of a block."""
         async with contextlib.AsyncExitStack() as stack:
             for server in self._servers.values():
                 await stack.enter_async_context(server.session_manager.run())
             async with trio.open_nursery() as self._nursery:
-                task_status.started()
-                await trio.sleep_forever()
+                yield  # noqa: ASYNC910 - the nursery's end is one
+                self._nursery.cancel_scope.cancel(reason="the backend is closed")
 
     @staticmethod
     def settings() -> dict[str, Any]:
@@ -97,7 +98,12 @@ class ToolServers:
         """Answer a request to one of the servers."""
         _CALLER.set(guest)
         scope, sent = _asgi_scope(request), _Sent()
-        await self._apps[name](scope, _Body(request.body), sent.send)
+        try:
+            await self._apps[name](scope, _Body(request.body), sent.send)
+        except Exception:
+            # Of another package: what it cannot take is to cost this request alone.
+            _logger.exception("a request to the tools of %s failed", name)
+            return Answer(500)
         if _method(request.body) == "tools/list":
             guest.listed.add(name)
             if self._servers.keys() <= guest.listed:
@@ -227,6 +233,6 @@ def _asgi_scope(request: HttpRequest) -> dict[str, Any]:
 def _method(body: bytes) -> str | None:
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message.get("method") if isinstance(message, dict) else None

@@ -34,6 +34,8 @@ EVENTS: Final = frozenset(
 )
 #: For these the CLI calls no hook over HTTP.
 COMMANDS_ONLY: Final = frozenset({"SessionStart", "Setup"})
+#: Levels of what the CLI sends; Python writes a thousand, less what its own calls take.
+_MOST_LEVELS: Final = 100
 QUESTION: Final = "AskUserQuestion"
 PLAN: Final = "ExitPlanMode"
 #: The mode in which a call that no hook allows is denied, without a dialog.
@@ -135,13 +137,33 @@ def check_hooks(value: Any) -> dict[str, tuple[HookMatcher, ...]]:
 def parse_body(data: bytes) -> dict[str, Any] | None:
     """Return what a hook was told; None if it is not what a CLI sends."""
     try:
-        body = json.loads(data)
+        body = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
+        return None
+    if _is_deep(body):  # it would be too deep to be written again
         return None
     known = isinstance(body, dict) and all(
         isinstance(body.get(key), str) for key in ("session_id", "hook_event_name")
     )
     return body if known else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def tool_input(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +242,18 @@ def before_tool(decision: str, reason: str, **more: Any) -> dict[str, Any]:
     return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **answer}}
 
 
+def refusal(event: str, reason: str) -> dict[str, Any] | None:
+    """Return the answer by which a hook refuses what it was asked about; None where it cannot."""
+    match event:
+        case "PreToolUse":
+            return before_tool("deny", reason)
+        case "PermissionRequest":
+            return on_request(Deny(reason))
+        case "UserPromptSubmit":
+            return {"decision": "block", "reason": reason}
+    return None
+
+
 def on_request(decision: Allow | Deny) -> dict[str, Any]:
     """Return the answer to a PermissionRequest hook."""
     answer: dict[str, Any]
@@ -232,6 +266,23 @@ def on_request(decision: Allow | Deny) -> dict[str, Any]:
         if decision.updated_permissions:
             answer["updatedPermissions"] = [dict(u) for u in decision.updated_permissions]
     return {"hookSpecificOutput": {"hookEventName": "PermissionRequest", "decision": answer}}
+
+
+def checked_decision(name: str, decision: object) -> Allow | Deny:
+    """Return what a callback returned.
+
+    Args:
+        name: That of the callback.
+        decision: What it returned.
+
+    Raises:
+        TypeError: It is no decision, or JSON cannot hold it.
+        ValueError: JSON cannot hold it.
+    """
+    if not isinstance(decision, Allow | Deny):
+        raise TypeError(f"{name} must return Allow or Deny, not {decision!r}")
+    to_json(on_request(decision))
+    return decision
 
 
 def answered(request: QuestionRequest, answers: Answers) -> Allow:
@@ -275,5 +326,12 @@ def to_json(answer: Mapping[str, Any] | None) -> bytes:
     """Return the body that answers a hook.
 
     It is empty for no opinion: for an empty object the CLI would write a record into its transcript.
+
+    Raises:
+        TypeError: JSON cannot hold it.
+        ValueError: Likewise.
     """
-    return b"" if not answer else json.dumps(answer, allow_nan=False).encode()
+    try:
+        return b"" if not answer else json.dumps(answer, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

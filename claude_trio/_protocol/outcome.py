@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         kind: ``completed``, ``failed``, ``interrupted``, ``rejected``, ``stopped_by_hook``,
-            ``local_command`` or ``died``.
+            ``local_command``, ``died``, or the subtype of a limit, which begins with ``error_``.
         result: What the turn said and used.
         error: What the caller is to meet, where the turn failed.
         reusable: Whether the conversation can take another prompt as it is.
@@ -65,9 +65,10 @@ def make_result(
         if message.model is not None:
             model_usage[message.model] = model_usage.get(message.model, Usage()) + message.usage
     last = [*answers.values()][-1] if answers else []
+    subtype = _SUBTYPES.get(kind, kind)
     return ResultMessage(
-        subtype=_SUBTYPES.get(kind, kind),
-        is_error=_SUBTYPES.get(kind) == "error",
+        subtype=subtype,
+        is_error=subtype.startswith("error"),
         result="".join(event.text for event in last) if last else None,
         stop_reason=last[-1].stop_reason if last else None,
         num_turns=len(answers),

@@ -198,6 +198,8 @@ class _Turn:
     calls: set[str] = attrs.field(factory=set)
     #: What the turn fails by, however it ends.
     doom: BackendError | None = None
+    #: The subtype of the limit by which the turn is being ended.
+    limit: str | None = None
     held: list[Record] = attrs.field(factory=list)
     #: What subagents have said whose calls are not known, with those calls.
     subagents: list[tuple[Record, str]] = attrs.field(factory=list)
@@ -371,6 +373,15 @@ class TurnManager:
             return False
         self._turn.doom = self._turn.doom or error
         return True
+
+    def limit(self, subtype: str) -> None:
+        """Say that a limit of the caller's makes the CLI end the open turn.
+
+        Args:
+            subtype: That of the result, if nothing else ends the turn.
+        """
+        if self.state is State.RUNNING:
+            self._turn.limit = subtype
 
     @property
     def doomed(self) -> bool:
@@ -601,6 +612,8 @@ class TurnManager:
         for record, tool_use_id in self._turn.subagents:
             self._put_aside(record, tool_use_id)
         self._turn.subagents.clear()
+        if self._turn.limit is not None and kind == "completed":
+            kind = self._turn.limit
         if self._turn.doom is not None:
             kind, error = "failed", self._turn.doom
         result = make_result(

@@ -1,30 +1,33 @@
-"""``python -m claude_trio``: the command line, one module for each subcommand."""
+"""The command line: ``claude-trio``, or ``python -m claude_trio``; one module for each command."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from . import _doctor
+from . import _doctor, _print, _watch
+from ._console import UNREAD, OutputError
 
+_NAME: Final = "claude-trio"
+_MODULE: Final = "python -m claude_trio"
 _INTERRUPTED: Final = 130  # as a shell says that SIGINT ended a program
+_COMMANDS: Final = {"doctor": _doctor, "watch": _watch}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return its exit code.
+    """Run a command; return its exit code.
 
     Args:
         argv: The arguments. Default: those of this process.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m claude_trio", description="Drive the interactive `claude` CLI from trio."
-    )
-    subcommands = parser.add_subparsers(required=True, metavar="command")
-    for module in (_doctor,):
-        module.add_parser(subcommands)
-    arguments = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    prog = _NAME if Path(sys.argv[0]).name == _NAME else _MODULE
+    parser = _commands(prog) if given and given[0] in _COMMANDS else _prompts(prog)
+    arguments = parser.parse_args(given)
     try:
         code: int = arguments.run(arguments)
     except BaseExceptionGroup as group:  # from inside a nursery
@@ -33,7 +36,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _INTERRUPTED
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except OutputError as exc:
+        code = exc.code
+        if code != UNREAD:
+            sys.stderr.write(f"{_NAME}: {exc}\n")
     return code
+
+
+def _prompts(prog: str) -> argparse.ArgumentParser:
+    codes = "\n".join(
+        textwrap.fill(f"{code:>3}  {meaning}", 78, subsequent_indent="     ")
+        for code, meaning in _print.EXIT_CODES.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Ask the interactive `claude` CLI one thing, and print the answer.",
+        epilog=f"other commands: {prog} doctor, {prog} watch (each has --help)\n\n"
+        f"exit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _print.add_arguments(parser)
+    return parser
+
+
+def _commands(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog)
+    subcommands = parser.add_subparsers(required=True, metavar="command")
+    for module in _COMMANDS.values():
+        module.add_parser(subcommands)
+    return parser
 
 
 if __name__ == "__main__":

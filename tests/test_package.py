@@ -126,6 +126,12 @@ ORDER = [
         "_check",
         "__init__",
         "_doctor",
+        "_console",
+        "_find_session",
+        "_printers",
+        "_stop",
+        "_print",
+        "_watch",
         "__main__",
     ),
 ]

@@ -89,6 +89,8 @@ EXPECTED: Mapping[str, str] = {
     ),
 }
 HELPERS = {"common.py", "echo_server.py"}
+#: Run by pytest.
+TESTS = {"test_my_app.py"}
 README = EXAMPLES.parent / "README.md"
 
 
@@ -120,7 +122,7 @@ async def test_the_example_of_the_readme_runs_as_it_stands(
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} - HELPERS == set(EXPECTED)
+    assert {path.name for path in EXAMPLES.glob("*.py")} - HELPERS - TESTS == set(EXPECTED)
 
 
 @pytest.mark.real_cli
@@ -137,3 +139,23 @@ async def test_an_example_prints_what_it_promises(name: str, real_cli: Path) -> 
     printed = done.stdout.decode()
     assert done.returncode == 0, printed
     assert re.fullmatch(EXPECTED[name], printed), printed
+
+
+@pytest.mark.real_cli
+@pytest.mark.parametrize("name", TESTS)
+async def test_the_tests_of_an_example_pass_in_a_project_of_their_own(
+    name: str, real_cli: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    with trio.fail_after(400):
+        done = await trio.run_process(
+            [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", name],
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "CLAUDE_TRIO_TEST_CLI": str(real_cli)},
+        )
+    printed = done.stdout.decode()
+    assert done.returncode == 0, printed
+    assert re.search(r"^=+ 4 passed in", printed, re.MULTILINE), printed

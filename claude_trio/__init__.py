@@ -1,12 +1,37 @@
 """Drive the interactive ``claude`` CLI (Claude Code) from trio.
 
+    async with open_backend(BackendOptions(cwd=".")) as backend:
+        async for event in backend.complete([{"role": "user", "content": "say hi"}]):
+            print(event)
+
+Use
+---
+Run: `open_backend`, `BackendOptions`, `ClaudeCodeBackend`, `Turn`, `SessionInfo`, `hash_history`.
+Messages: `Event` is an `AssistantMessage`, `UserMessage`, `SystemMessage`, `ResultMessage` or
+`TextDelta`; `ContentBlock` a `TextBlock`, `ThinkingBlock`, `ToolUseBlock`, `ToolResultBlock` or
+`UnknownBlock`; `Usage`, `ContextWindow` and `RateLimit` are what they count.
+Decide: `PermissionRequest`, `QuestionRequest`, `Question`, `QuestionOption`, `PlanRequest`, `Allow`,
+`Deny`; `HookMatcher`, `HookInput`, `HookOutput`, `HookContext`; `tool` makes a `Tool`.
+Look at the machine: `check` returns a `CheckReport` of `Finding`s; `find_cli`, `TESTED_CLI_VERSIONS`.
+
+Errors
+------
+All are `BackendError`: `AuthError`, `RateLimitError`, `TurnTimeout`, `SessionError`, `ProcessError`,
+`StartupError`, `CLINotFoundError`, `MessageParseError`.
+
+Lower layers
+------------
+`open_pty_process` and `PtyClaudeProcess`; `JsonlWatcher`; `parse_record`, `Record`, `normalize`,
+`TurnManager`. The package `claude_trio.testing` is for the tests of your own program.
+
 General layout
 --------------
 `_backend` and `_turn` are what a caller touches; `_session` is one live conversation; `_pty` and
 `_jsonl` move bytes; `_host` is the server by which a CLI reaches functions of the caller; `_protocol`
 holds everything that needs no input or output. `events`, `errors`, `callbacks`, `tools` and `options`
 are the values that all of them share. `_cli`, `_launch`, `_trust` and `_check` are about
-the machine: the program, what it is started with, and whether that will do.
+the machine: the program, what it is started with, and whether that will do. `__main__` is the command
+line.
 """
 
 # Use

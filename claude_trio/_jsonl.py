@@ -136,7 +136,7 @@ class JsonlWatcher(trio.abc.ReceiveChannel[Record]):
         raise trio.ClosedResourceError("this watcher has been closed")
 
     async def aclose(self) -> None:
-        """Stop watching; later calls of `receive` raise."""
+        """Stop watching; later calls of `receive` raise. Cancelling it does not undo that."""
         self._closed = True
         await trio.lowlevel.checkpoint()
 

@@ -202,6 +202,9 @@ class PtyClaudeProcess:
 
         When cancelled, an unknown part of the bytes has been typed.
 
+        Args:
+            data: The bytes.
+
         Raises:
             ProcessError: The terminal is closed; the program has ended or is ending.
         """
@@ -214,13 +217,22 @@ class PtyClaudeProcess:
                 raise self.death("cannot type into it") from None
 
     def resize(self, rows: int, columns: int) -> None:
-        """Change the size of the terminal; the program repaints."""
+        """Change the size of the terminal; the program repaints.
+
+        Args:
+            rows: Its lines.
+            columns: The characters in each.
+        """
         size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self._stream.fileno(), termios.TIOCSWINSZ, size)
         self.screen.resize(rows, columns)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program, if it still runs."""
+        """Send a signal to the program, if it still runs.
+
+        Args:
+            number: The signal.
+        """
         # Until it is reaped the pid is its own, even when it is dead; and only `_reap` reaps.
         if not self._ended:
             with contextlib.suppress(*_ALREADY_GONE):

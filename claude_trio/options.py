@@ -33,7 +33,11 @@ HistoryStrategy: TypeAlias = Literal["native_jsonl", "concat_message"]
 
 
 def log_unreadable(error: MessageParseError) -> None:
-    """Log a line that cannot be read: what happens to one unless something else is asked for."""
+    """Log a line that cannot be read: what happens to one unless something else is asked for.
+
+    Args:
+        error: What is wrong with it.
+    """
     logging.getLogger("claude_trio").warning("%s", error)
 
 
@@ -357,5 +361,9 @@ class BackendOptions:
         return self.include_cost or self.max_budget_usd is not None
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment for a CLI, made from an inherited one."""
+        """Return the environment for a CLI, made from an inherited one.
+
+        Args:
+            inherited: The variables of this process.
+        """
         return child_environment(inherited, {**option_variables(self), **self.env})

@@ -213,7 +213,7 @@ class TurnManager:
 
     Call `submit` when a prompt has been sent, then `feed` with every record and `observe` with every
     reading of the status file, in order, and `tick` as time goes by. The turn is over when `outcome`
-    is set.
+    is set. Each `now` is the present time in seconds, by any clock that never goes back.
     """
 
     state: State = State.IDLE
@@ -261,7 +261,11 @@ class TurnManager:
         self._begin(State.SUBMITTED, normalized(prompt), now)
 
     def resume(self, now: float) -> None:
-        """Say that a CLI was started on a transcript whose last record is the prompt."""
+        """Say that a CLI was started on a transcript whose last record is the prompt.
+
+        Args:
+            now: As in the class.
+        """
         self._begin(State.RUNNING, None, now)
 
     def _begin(self, state: State, prompt: str | None, now: float) -> None:
@@ -273,7 +277,11 @@ class TurnManager:
         self._last_record_at = now
 
     def entered(self, now: float) -> None:
-        """Say that Enter was pressed again."""
+        """Say that Enter was pressed again.
+
+        Args:
+            now: As in the class.
+        """
         self._turn.enters += 1
         self._turn.entered_at = now
 
@@ -288,13 +296,22 @@ class TurnManager:
         return self.state is State.RUNNING and at_work and not self._turn.interrupt_sent
 
     def interrupt_sent(self, now: float) -> None:
-        """Say that one Esc has been sent to end the turn."""
+        """Say that one Esc has been sent to end the turn.
+
+        Args:
+            now: As in the class.
+        """
         self._turn.interrupt_sent = True
         self._turn.escaped_at, self._turn.escapes = now, 1
         self._turn.refused = None  # if that did not end the turn, this does
 
     def feed(self, record: Record, now: float) -> list[Event]:
-        """Take the next record of the transcript; return the events it adds to the turn."""
+        """Take the next record of the transcript; return the events it adds to the turn.
+
+        Args:
+            record: The record.
+            now: As in the class.
+        """
         if record.is_sidechain:  # a subagent's, which an early version wrote here
             self._put_aside(record)
             return []
@@ -335,7 +352,12 @@ class TurnManager:
                     turn.events.append(event)
 
     def observe(self, status: Status, now: float) -> None:
-        """Take a reading of the status file."""
+        """Take a reading of the status file.
+
+        Args:
+            status: What it says.
+            now: As in the class.
+        """
         if (status.state, status.changed_at) != (self._status.state, self._status.changed_at):
             self._status_at = now
             # A CLI that was just started says ``idle`` once before it has done anything.
@@ -346,7 +368,11 @@ class TurnManager:
         self.dialog = (status.waiting_for or "dialog") if status.state == "waiting" else None
 
     def tick(self, now: float) -> Command | None:
-        """Draw the conclusions that time allows; return what is to be done about it, if anything."""
+        """Draw the conclusions that time allows; return what is to be done about it, if anything.
+
+        Args:
+            now: As in the class.
+        """
         signal = self._silence(now)
         step = TABLE[self.state].get(signal) if signal is not None else None
         if signal is None or step is None:
@@ -365,6 +391,9 @@ class TurnManager:
 
     def doom(self, error: BackendError) -> bool:
         """Let the open turn fail by an error of the caller's own, however it ends; the first counts.
+
+        Args:
+            error: The error.
 
         Returns:
             Whether a turn is open.

@@ -195,7 +195,7 @@ class Startup:
             ``no_status_file`` has none.
         text: What it prints.
         code: Its exit code.
-        seconds: How long it takes before any of that.
+        seconds: How many seconds it takes before any of that.
     """
 
     kind: str = "ready"

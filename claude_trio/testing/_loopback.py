@@ -215,7 +215,7 @@ def _side_answer(request: RecordedRequest) -> Answer:
 async def open_loopback_api() -> AsyncGenerator[LoopbackApi, None]:
     """Serve a scripted Messages API on 127.0.0.1, at a free port, for the length of a block.
 
-    When the block is left, by whatever way, every connection is closed at once: a request that is
+    When the block is left, by whatever way, a cancellation included, every connection is closed at once: a request that is
     still being answered gets no more of its answer.
 
     Yields:

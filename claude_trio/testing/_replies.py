@@ -30,17 +30,30 @@ _ERROR_TYPES: Final = {
 
 
 def text(content: str) -> dict[str, Any]:
-    """Make a text block."""
+    """Make a text block.
+
+    Args:
+        content: The text.
+    """
     return {"type": "text", "text": content}
 
 
 def thinking(content: str, signature: str = "bG9vcGJhY2s=") -> dict[str, Any]:
-    """Make a thinking block; the signature is made up."""
+    """Make a thinking block.
+
+    Args:
+        content: What is thought.
+        signature: Default: a made-up one.
+    """
     return {"type": "thinking", "thinking": content, "signature": signature}
 
 
 def redacted_thinking(data: str = "bG9vcGJhY2s=") -> dict[str, Any]:
-    """Make a block of thinking that nobody can read."""
+    """Make a block of thinking that nobody can read.
+
+    Args:
+        data: It, encrypted. Default: made up.
+    """
     return {"type": "redacted_thinking", "data": data}
 
 

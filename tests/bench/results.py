@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 from idle import Idle
+from imports import Imports
 from lines import Lines
 from plan import Plan
 from serve import FIRST_TOKEN, TOKENS, TOKENS_PER_SECOND
@@ -32,6 +33,7 @@ class Results:
     held: Mapping[str, list[Turn]]
     lines: Lines
     idle: Idle
+    imports: Imports
 
     def to_table(self) -> Table:
         """Return the table."""
@@ -76,6 +78,7 @@ class Results:
             f"Line to event: {delay:.1f} ms at {percent(lines.waiting)} of a core (aim: 5 ms at 1 %).",
             f"Own memory without a conversation: {megabytes(idle.base)}.",
             f"CLIs at rest: {percent(idle.cli_cpu)} of a core, {megabytes(idle.cli_memory)} each.",
+            self.imports.to_line(),
         ]
 
 

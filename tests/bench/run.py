@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 from idle import Idle
+from imports import measure_imports
 from lines import Lines
 from plan import Plan
 from results import BARE, CONTESTANTS, Results
@@ -149,6 +150,7 @@ def measure(bench: Bench, plan: Plan) -> Results:
         held=bench.turns("held", plan.held, plan.silence),
         lines=Lines(**bench.once("lines.py", plan.lines, plan.silence)),
         idle=Idle(**bench.once("idle.py", bench.cli, plan.sessions, plan.rest)),
+        imports=measure_imports(plan.starts),
     )
 
 

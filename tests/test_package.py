@@ -86,7 +86,16 @@ def test_the_protocol_does_no_input_or_output(path: Path) -> None:
 
 #: Each module may import those that stand before it.
 ORDER = [
-    *("errors", "events", "callbacks", "tools", "_launch", "_protocol", "_validators"),
+    *(
+        "errors",
+        "events",
+        "callbacks",
+        "tools",
+        "_launch",
+        "_protocol",
+        "messages_api",
+        "_validators",
+    ),
     *("_cli_rules", "_host_rules", "options", "_http", "_host", "_private", "_start_files"),
     *("_cli", "_util", "_screen", "_sweep", "_notices", "_trust", "_pool", "_lock"),
     *(

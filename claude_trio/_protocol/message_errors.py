@@ -1,0 +1,120 @@
+"""What went wrong, as the Messages API says it: a status, headers and an envelope."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from ..errors import AuthError, BackendError, RateLimitError, TurnTimeout
+
+#: The API's types of errors, by their HTTP status.
+ERROR_TYPES: Final[Mapping[int, str]] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+#: The status of a `BackendError` by its kind, where the CLI has not told the API's own.
+_KINDS: Final[Mapping[str, int]] = {
+    "billing": 402,
+    "model_not_found": 404,
+    "context_overflow": 400,
+    "request_too_large": 413,
+    "invalid_request": 400,
+    "timeout": 504,
+    "stalled": 504,
+    # Of a conversation:
+    "rejected": 400,
+    "in_use": 400,
+}
+#: Seconds; a client that is told to wait longer had better say so to its user.
+_PATIENCE: Final = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class ErrorResponse:
+    """An error in the shape of the Messages API.
+
+    Attributes:
+        status: The HTTP status.
+        message: What happened.
+        request_id: The API's own name for the failed request, or the server's.
+        retry_after: Seconds until it makes sense to try again, if that is known.
+        type: The API's type of the error; by default the one for the status.
+    """
+
+    status: int
+    message: str
+    request_id: str | None = None
+    retry_after: float | None = None
+    type: str = attrs.field(
+        default=attrs.Factory(lambda e: ERROR_TYPES.get(e.status, "api_error"), takes_self=True)
+    )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The HTTP headers that belong to it.
+
+        ``retry-after`` is in whole seconds. Where that is more than a minute, as behind a limit of a
+        plan, ``x-should-retry`` tells the official clients not to repeat the request by themselves.
+        """
+        headers = {} if self.request_id is None else {"request-id": self.request_id}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(max(0, math.ceil(self.retry_after)))
+            if self.retry_after > _PATIENCE:
+                headers["x-should-retry"] = "false"
+        return headers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the envelope: the body of a response, or the data of an ``error`` event."""
+        error = {"type": self.type, "message": self.message}
+        return {"type": "error", "error": error, "request_id": self.request_id}
+
+
+def error_response(error: Exception, *, request_id: str | None = None) -> ErrorResponse:
+    """Return an exception of this package in the shape of the Messages API.
+
+    A `ValueError` or `TypeError`, by which arguments are refused, is a 400. A `BackendError` has the
+    status that the API gave, where the CLI has told it, else the one that fits its kind; what is
+    wrong on this machine (the program, its process, a conversation), or with the connection, is a
+    500, and so is any other exception, of which nothing is told but its type.
+
+    Args:
+        error: The exception.
+        request_id: The server's own name for the request, where the API's is not known.
+    """
+    if not isinstance(error, BackendError):
+        if isinstance(error, ValueError | TypeError):
+            return ErrorResponse(status=400, message=str(error), request_id=request_id)
+        text = f"the server failed by a {type(error).__name__}"
+        return ErrorResponse(status=500, message=text, request_id=request_id)
+    return ErrorResponse(
+        status=_status(error),
+        # The last screen of a process may hold more than a client is to see.
+        message=error.message or type(error).__name__,
+        request_id=error.request_id or request_id,
+        retry_after=error.retry_after if isinstance(error, RateLimitError) else None,
+    )
+
+
+def _status(error: BackendError) -> int:
+    if error.status is not None and error.status in ERROR_TYPES:
+        return error.status
+    if isinstance(error, AuthError):
+        return 401
+    if isinstance(error, RateLimitError):
+        return 429
+    if isinstance(error, TurnTimeout):
+        return 504
+    if error.status is not None and 400 <= error.status < 500:
+        return 400
+    return _KINDS.get(error.kind, 500)

@@ -11,8 +11,6 @@ from ._editor import Editor
 from ._follower import Follower
 from ._launch import version_numbers
 from ._protocol import keys
-from ._protocol.status import Status
-from ._protocol.turns import State
 from ._pty import PtyClaudeProcess
 from ._ways import Ways
 
@@ -60,8 +58,8 @@ class Prompter:
         # The record that ends a turn may be there before the status file says that it is over.
         with trio.move_on_after(_PROMPT_GRACE):  # noqa: ASYNC912 - the loop ends it
             escaped = False
-            while self._process.running and not (status := self._status()).at_rest:
-                if status.state == "waiting" and not escaped:
+            while self._process.running and not self._takes_prompt():
+                if self._follower.turns.dialog is not None and not escaped:
                     escaped = True
                     await self._process.write(keys.ESCAPE)
                 await trio.sleep(_PROMPT_INTERVAL)
@@ -69,15 +67,15 @@ class Prompter:
 
     def require_prompt(self) -> None:
         """Raise `Unusable` if the CLI does not wait for a prompt: a dialog would take it."""
-        resting = self._follower.turns.state in {State.IDLE, State.AUTONOMOUS}
-        if not (resting and self._status().at_rest):
+        if not self._takes_prompt():
             raise Unusable
 
-    def _status(self) -> Status:
+    def _takes_prompt(self) -> bool:
         try:
-            return self._follower.look_at_status()
+            self._follower.look_at_status()
         except OSError as exc:  # the session's own task will say so, if it stays
             raise Unusable from exc
+        return self._follower.turns.takes_prompt
 
     async def put(self, text: str, way: keys.Way) -> None:
         """Put a text into the box, with what has to pass until Enter may follow.

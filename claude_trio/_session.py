@@ -520,6 +520,7 @@ class Session:
         if not self._started.is_set():
             self._start_failure = exit_error(self.session_id, process)
         self.turns.fail(self._death(process, "the turn cannot be finished"), died=True)
+        self._follower.delivery.put(self.turns.take())
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
         watch = StartupWatch(self.session_id)

@@ -15,6 +15,8 @@ _LEADS = {
     (State.BEHIND, Step.ACCEPT): State.RUNNING,
     (State.BEHIND, Step.JOIN): State.RUNNING,
     (State.RUNNING, Step.OVERTAKE): State.AUTONOMOUS,
+    (State.RUNNING, Step.WAIT): State.CLOSING,
+    (State.CLOSING, Step.GIVE_WAY): State.AUTONOMOUS,
     (State.BEHIND, Step.END_OTHER): State.SUBMITTED,
     (State.AUTONOMOUS, Step.END_OTHER): State.IDLE,
 }

@@ -116,6 +116,14 @@ def state_of(drive: Drive) -> State:
     return drive.turns.state  # by a call, since a type checker takes an attribute for constant
 
 
+def takes_prompt(drive: Drive) -> bool:
+    return drive.turns.takes_prompt
+
+
+def can_interrupt(drive: Drive) -> bool:
+    return drive.turns.can_interrupt
+
+
 def is_accepted(drive: Drive) -> bool:
     return drive.turns.accepted
 
@@ -1094,20 +1102,196 @@ def test_after_an_interrupt_the_next_turn_is_a_new_one(running: Drive) -> None:
     assert "no_end" == error_of(running).kind  # not taken for the interrupt of the turn before
 
 
+def test_a_queued_prompt_may_stand_before_the_mark_of_the_interrupted_turn(running: Drive) -> None:
+    running.turns.interrupt_sent(running.now)
+    script = running.script
+    running.feed(script.prompt("from elsewhere", "queued"), script.interrupt_mark())
+    assert ("interrupted", True, False) == attrs.astuple(
+        running.outcome, recurse=False, filter=attrs.filters.include("kind", "reusable", "restored")
+    )
+    assert State.AUTONOMOUS is state_of(running)
+    running.feed(script.answer(text("to the other")), script.done())
+    assert State.IDLE is state_of(running)
+
+
+# -- the last words of subagents
+
+
+def with_subagent(drive: Drive, words: str | None = "found") -> None:
+    """Let the running turn have a subagent, which was not heard, and say all but its end."""
+    drive.feed(
+        drive.script.answer(tool_use("t1", "Agent"), stop="tool_use"),
+        drive.script.subagent_result("t1", words),
+        drive.script.answer(text("all seen"), message_id="msg_02"),
+    )
+
+
+def hear(drive: Drive, *raws: Raw) -> list[str]:
+    told = [drive.turns.feed_subagent(to_record(raw), "t1", drive.now) for raw in raws]
+    return kinds(event for events in told for event in events)
+
+
+def test_the_end_of_a_turn_waits_for_the_last_words_of_its_subagent(running: Drive) -> None:
+    with_subagent(running)
+    assert [] == running.feed(running.script.done(1234))
+    assert State.CLOSING is state_of(running)
+    subagent = Script()
+    assert ["cli"] == hear(running, subagent.user("look"))
+    assert ["found it not"] == hear(running, subagent.answer(text("found it not")))
+    assert running.turns.outcome is None
+    assert ["found", "turn_duration"] == hear(running, subagent.answer(text("found")))
+    assert ("completed", 1234) == (running.outcome.kind, running.outcome.result.duration_ms)
+    assert "all seen" == running.outcome.result.result
+
+
+def test_a_subagent_that_was_heard_is_not_waited_for(running: Drive) -> None:
+    running.feed(running.script.answer(tool_use("t1", "Agent"), stop="tool_use"))
+    hear(running, Script().user("look"), Script().answer(text("found")))
+    running.feed(running.script.subagent_result("t1"), running.script.done())
+    assert "completed" == running.outcome.kind
+
+
+def test_a_subagent_in_the_background_is_waited_for_until_it_has_begun(running: Drive) -> None:
+    with_subagent(running, None)
+    running.feed(running.script.done(pendingBackgroundAgentCount=1))
+    assert State.CLOSING is state_of(running)
+    assert ["cli", "turn_duration"] == hear(running, Script().user("look"))
+    assert "completed" == running.outcome.kind
+
+
+@pytest.mark.parametrize("content", [[], None, "x", [5, {"type": "image"}]])
+def test_a_subagent_without_last_words_is_waited_for_until_it_has_begun(
+    running: Drive, content: Any
+) -> None:
+    running.feed(running.script.answer(tool_use("t1", "Agent"), stop="tool_use"))
+    result = running.script.subagent_result("t1")
+    result["toolUseResult"]["content"] = content
+    running.feed(result, running.script.done())
+    assert State.CLOSING is state_of(running)
+    hear(running, Script().user("look"))
+    assert "completed" == running.outcome.kind
+
+
+def test_a_subagent_that_is_not_heard_for_long_is_not_waited_for(running: Drive) -> None:
+    with_subagent(running)
+    running.feed(running.script.done(1234))
+    running.wait(1.9)
+    assert running.turns.outcome is None
+    running.wait(0.2)
+    assert ("completed", 1234) == (running.outcome.kind, running.outcome.result.duration_ms)
+    assert "turn_duration" == kinds(running.turns.events)[-1]
+
+
+@pytest.mark.parametrize("source", ["system", "typed"])
+def test_a_turn_that_waits_for_its_subagent_is_over_when_another_begins(
+    running: Drive, source: str
+) -> None:
+    with_subagent(running)
+    running.feed(running.script.done(), running.script.prompt("another", source))
+    assert "completed" == running.outcome.kind
+    assert State.AUTONOMOUS is state_of(running)
+    assert 1 == len(running.turns.unprompted)
+
+
+def test_a_process_that_ends_behind_the_end_of_its_turn_fails_nothing(running: Drive) -> None:
+    with_subagent(running)
+    running.feed(running.script.done())
+    running.turns.fail(ProcessError("killed"), died=True)
+    assert ("completed", None) == (running.outcome.kind, running.outcome.error)
+
+
+def test_an_error_of_the_callers_own_fails_a_turn_that_waits_for_its_subagent(
+    running: Drive,
+) -> None:
+    with_subagent(running)
+    running.feed(running.script.done())
+    assert running.turns.doom(BackendError("mine", kind="mine"))
+    hear(running, Script().answer(text("found")))
+    assert "mine" == error_of(running).kind
+
+
+# -- while subagents run in the background
+
+
+@pytest.fixture
+def kept_busy(running: Drive) -> Drive:
+    """Give a conversation whose turn is over, and whose subagent runs."""
+    with_subagent(running, None)
+    hear(running, Script().user("look"))
+    running.feed(running.script.done(pendingBackgroundAgentCount=1))
+    assert "completed" == running.outcome.kind
+    return running
+
+
+def test_a_cli_that_subagents_keep_busy_takes_a_prompt_between_turns(kept_busy: Drive) -> None:
+    turns = kept_busy.turns
+    assert takes_prompt(kept_busy)
+    turns.submit("next", kept_busy.now)
+    assert not takes_prompt(kept_busy)
+    kept_busy.status("busy")  # as all the time
+    assert [Command.PRESS_ENTER] == kept_busy.wait(2)
+    script = kept_busy.script
+    kept_busy.feed(script.prompt("next"), script.answer(text("hi")))
+    kept_busy.feed(script.done(pendingBackgroundAgentCount=1))
+    assert "completed" == kept_busy.outcome.kind
+    assert takes_prompt(kept_busy)
+    # The last one has ended, and a turn begins that tells the model of it.
+    kept_busy.feed(script.auto_prompt())
+    assert not takes_prompt(kept_busy)
+    kept_busy.feed(script.answer(text("so it has")), script.done())
+    assert not takes_prompt(kept_busy)
+    kept_busy.status("idle")
+    assert takes_prompt(kept_busy)
+
+
+def test_a_prompt_to_a_cli_that_is_kept_busy_is_never_believed_to_be_ignored(
+    kept_busy: Drive,
+) -> None:
+    kept_busy.turns.submit("next", kept_busy.now)
+    assert [Command.PRESS_ENTER] * 2 == kept_busy.wait(60)
+    assert State.SUBMITTED is state_of(kept_busy)
+
+
+# -- a command that is recorded when it is over
+
+
+def test_a_command_that_takes_long_is_interrupted_before_it_is_recorded(drive: Drive) -> None:
+    drive.submit("/compact")
+    assert not can_interrupt(drive)
+    drive.now += 0.1
+    drive.status("busy")
+    assert can_interrupt(drive)
+    drive.turns.interrupt_sent(drive.now)
+    assert not can_interrupt(drive)
+    drive.status("idle")
+    drive.feed(drive.script.continuation("<local-command-caveat>"))
+    drive.wait(3)
+    assert ("interrupted", True) == (drive.outcome.kind, drive.outcome.restored)
+
+
+def test_a_prompt_that_is_not_recorded_yet_is_not_interrupted(drive: Drive) -> None:
+    drive.submit("hello")
+    drive.now += 0.1
+    drive.status("busy")
+    assert not can_interrupt(drive)
+
+
 # -- the table
 
 
 #: What no record means, but silence does.
 SILENCES = {
     *(Signal.UNTAKEN, Signal.IGNORED, Signal.ASKING, Signal.STILL_ASKING),
-    *(Signal.FAILED, Signal.AT_REST, Signal.UNMOVED),
+    *(Signal.FAILED, Signal.AT_REST, Signal.UNMOVED, Signal.UNHEARD),
 }
+#: What a record means only by what is known of subagents.
+OF_SUBAGENTS = {Signal.EARLY_END, Signal.HEARD}
 
 
 def test_every_signal_has_a_step_in_every_state() -> None:
     for state, signal in itertools.product(State, Signal):
         assert isinstance(TABLE[state].get(signal, DEFAULT[state]), Step)
-    assert set(Signal) == {*SIGNS, *SILENCES}
+    assert set(Signal) == {*SIGNS, *SILENCES, *OF_SUBAGENTS}
 
 
 def test_the_table_uses_every_step() -> None:
@@ -1137,12 +1321,15 @@ SIGNS: dict[Signal, Callable[[Script], Raw]] = {
 
 def lead(drive: Drive, state: State) -> None:
     """Bring a fresh manager into a state."""
-    if state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+    if state in {State.SUBMITTED, State.BEHIND, State.RUNNING, State.CLOSING}:
         drive.submit()
     if state in {State.AUTONOMOUS, State.BEHIND}:
         drive.feed(drive.script.auto_prompt())
-    if state is State.RUNNING:
+    if state in {State.RUNNING, State.CLOSING}:
         drive.feed(drive.script.prompt())
+    if state is State.CLOSING:
+        with_subagent(drive)
+        drive.feed(drive.script.done())
 
 
 @pytest.mark.parametrize("signal", SIGNS)
@@ -1151,7 +1338,7 @@ def test_any_record_in_any_state_leaves_a_state_that_can_end(state: State, signa
     drive = Drive()
     lead(drive, state)
     assert state is state_of(drive)
-    begun = state in {State.SUBMITTED, State.BEHIND, State.RUNNING}
+    begun = state not in {State.IDLE, State.AUTONOMOUS}
     drive.feed(SIGNS[signal](drive.script))
     if not begun:
         assert drive.turns.outcome is None

@@ -78,6 +78,14 @@ class Script:
         }
         return self.user([block], toolUseResult={"stdout": words, "stderr": ""})
 
+    def subagent_result(self, tool_id: str, words: str | None = "found") -> Raw:
+        """Give the result of a subagent; without words it goes on in the background."""
+        block = {"tool_use_id": tool_id, "type": "tool_result", "content": words or "launched"}
+        told: Raw = {"agentId": "a1", "status": "async_launched"}
+        if words is not None:
+            told = {**told, "status": "completed", "content": [text(words)]}
+        return self.user([block], toolUseResult=told)
+
     def continuation(self, words: str = "Output token limit hit. Resume directly") -> Raw:
         return self.user(words, isMeta=True, turnCompanion=True)
 

@@ -1,9 +1,13 @@
-"""An MCP server on standard input and output with one tool, of nothing but the standard library."""
+"""An MCP server on standard input and output with one tool, of nothing but the standard library.
+
+Usage: word_server.py [SECONDS]; so long does the tool take.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 
 TOOL = {
     "name": "lookup",
@@ -22,6 +26,7 @@ def answer(request: dict[str, object]) -> dict[str, object]:
         case "tools/list":
             return {"result": {"tools": [TOOL]}}
         case "tools/call":
+            time.sleep(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
             return {"result": {"content": [{"type": "text", "text": "a wading bird"}]}}
         case _:
             return {"error": {"code": -32601, "message": "no such method"}}

@@ -94,6 +94,20 @@ class Record:
         return prompt if isinstance(prompt, str) else None
 
     @property
+    def last_words(self) -> dict[str, str | None]:
+        """The last words of the subagent whose result this is, by its call; None if it goes on."""
+        result = self.raw.get("toolUseResult")
+        calls = [block.get("tool_use_id") for block in self.blocks]
+        if not isinstance(result, dict) or "agentId" not in result or len(calls) != 1:
+            return {}
+        if result.get("status") != "completed":
+            return {str(calls[0]): None}
+        content = result.get("content")
+        blocks = content if isinstance(content, list) else []
+        texts = [block["text"] for block in blocks if isinstance(block, dict) and "text" in block]
+        return {str(calls[0]): str(texts[-1]) if texts else ""}
+
+    @property
     def is_command(self) -> bool:
         """Whether it is a command that was given to the CLI, which it writes in tags of its own."""
         return self.type == "user" and not self.is_meta and self.text.startswith(_COMMANDS)

@@ -29,7 +29,10 @@ class Signal(enum.Enum):
     LOCAL_OUTPUT = "a command of the CLI printed"
     HOOK_STOPPED = "a hook stopped the turn"
     END = "turn_duration"
+    EARLY_END = "turn_duration, before all of its subagents are heard"
     NOTE = "anything else"
+    # Of a subagent
+    HEARD = "the last words of all subagents"
     # Silence, by what the status file says meanwhile
     UNTAKEN = "idle, and the prompt has not shown up"
     IGNORED = "at rest, and no Enter has made the prompt show up"
@@ -37,6 +40,7 @@ class Signal(enum.Enum):
     STILL_ASKING = "a dialog is open that was dismissed"
     FAILED = "at rest behind an error"
     AT_REST = "at rest, with nothing new"
+    UNHEARD = "no words of a subagent for too long"
     UNMOVED = "at rest, and never anything else in this turn"
 
 

@@ -20,6 +20,11 @@ turn for certain. Four kinds of turn lack it:
   CLI is at rest and nothing follows;
 * a prompt that was refused has one notice instead, and a command of the CLI the text it printed.
 
+Subagents write transcripts of their own, which may be behind: the end of a turn waits, for a bounded
+time, until the last words of each of its subagents are read, and for one that goes on in the
+background until it has begun. As long as such a one runs the status file says ``busy``, whatever the
+conversation does; the record that ends a turn counts them (`TurnManager.takes_prompt`).
+
 The CLI also starts turns by itself, when a background task has ended, say. Such a turn is never
 taken for the answer to a prompt: a prompt's turn begins with the prompt's own record, and is over
 when another turn begins.
@@ -66,6 +71,7 @@ _DIALOG_AGAIN: Final = 3.0  # seconds until an Esc that a dialog has not heard i
 _DIALOG_GRACE: Final = 10.0  # seconds until a dialog that was dismissed is believed to stay
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
+_LAST_WORDS: Final = 2.0  # seconds that the end of a turn waits for its subagents' transcripts
 _MOST_UNPROMPTED: Final = 256
 
 
@@ -76,6 +82,7 @@ class State(enum.Enum):
     SUBMITTED = "a prompt was sent and has not shown up"
     BEHIND = "as SUBMITTED, while the CLI runs a turn that it started itself"
     RUNNING = "our turn runs"
+    CLOSING = "our turn is over, and words of its subagents are still to come"
     AUTONOMOUS = "the CLI runs a turn that it started itself"
 
 
@@ -93,6 +100,9 @@ class Step(enum.Enum):
     BEGIN_OTHER = "a turn that is not ours begins"
     END_OTHER = "a turn that is not ours ends"
     COMPLETE = "over: completed, or failed by the error in it"
+    WAIT = "over, once its subagents are heard"
+    CLOSE = "over, as the record said that was read before"
+    GIVE_WAY = "as CLOSE; a turn that is not ours begins"
     INTERRUPT = "over: interrupted"
     REJECT = "over: never began"
     HOOK_STOP = "over: a hook stopped it"
@@ -127,6 +137,7 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.AUTO_PROMPT: _S.BEGIN_OTHER,
         _G.REJECTED: _S.REJECT,
         _G.ASKING: _S.DIALOG_FAIL,
+        _G.AT_REST: _S.SETTLE,
         _G.UNTAKEN: _S.ENTER_AGAIN,
         _G.IGNORED: _S.NOT_ACCEPTED,
     },
@@ -142,6 +153,7 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
     },
     State.RUNNING: {
         _G.END: _S.COMPLETE,
+        _G.EARLY_END: _S.WAIT,
         _G.INTERRUPTED: _S.INTERRUPT,
         _G.REJECTED: _S.REJECT,
         _G.HOOK_STOPPED: _S.HOOK_STOP,
@@ -153,6 +165,12 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.FAILED: _S.FAIL,
         _G.AT_REST: _S.SETTLE,
         _G.UNMOVED: _S.NOT_LOADED,
+    },
+    State.CLOSING: {
+        _G.HEARD: _S.CLOSE,
+        _G.UNHEARD: _S.CLOSE,
+        _G.AUTO_PROMPT: _S.GIVE_WAY,
+        _G.PROMPT: _S.GIVE_WAY,
     },
     State.AUTONOMOUS: {
         _G.END: _S.END_OTHER,
@@ -168,9 +186,12 @@ DEFAULT: Final[Mapping[State, Step]] = {
     State.SUBMITTED: _S.HOLD,
     State.BEHIND: _S.ASIDE,
     State.RUNNING: _S.EMIT,
+    State.CLOSING: _S.ASIDE,
     State.AUTONOMOUS: _S.ASIDE,
 }
 
+#: Where a turn of ours is open.
+_OPEN: Final = frozenset({State.SUBMITTED, State.BEHIND, State.RUNNING, State.CLOSING})
 _BEFORE_COMMANDS: Final = frozenset({Signal.COMPACTED, Signal.CONTINUATION})
 
 
@@ -196,6 +217,13 @@ class _Turn:
     open_tools: set[str] = attrs.field(factory=set)
     #: Every tool call of the turn, those of its subagents included.
     calls: set[str] = attrs.field(factory=set)
+    #: By the call of each of its subagents, its last words; None for one that goes on.
+    last_words: dict[str, str | None] = attrs.field(factory=dict)
+    #: By the call of each subagent that was heard, its newest words.
+    heard: dict[str, str] = attrs.field(factory=dict)
+    #: The record that ends the turn, while subagents are still to be heard; and when it was read.
+    end: Record | None = None
+    ended_at: float = 0.0
     #: What the turn fails by, however it ends.
     doom: BackendError | None = None
     #: The subtype of the limit by which the turn is being ended.
@@ -229,6 +257,10 @@ class TurnManager:
     _turn: _Turn = attrs.field(factory=_Turn)
     _status: Status = attrs.field(factory=Status)
     _status_at: float = 0.0
+    #: How many subagents run in the background, as far as is known.
+    _pending: int = 0
+    #: 2.1.197 writes the mark of an interrupted turn behind the prompts that were queued meanwhile.
+    _mark_is_due: bool = False
     _last_record_at: float = 0.0
 
     @property
@@ -245,6 +277,21 @@ class TurnManager:
     def accepted(self) -> bool:
         """Whether the CLI has taken the prompt of the open turn."""
         return self.state is State.RUNNING
+
+    @property
+    def takes_prompt(self) -> bool:
+        """Whether the CLI waits for a prompt.
+
+        While a subagent runs in the background its status is ``busy`` between turns too.
+        """
+        if self.state is State.IDLE and self._is_kept_busy:
+            return True
+        return self.state in {State.IDLE, State.AUTONOMOUS} and self._status.at_rest
+
+    @property
+    def _is_kept_busy(self) -> bool:
+        """Whether the status says nothing, since subagents run in the background."""
+        return self._pending > 0 and self._status.state == "busy"
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -272,7 +319,7 @@ class TurnManager:
         if self.state not in {State.IDLE, State.AUTONOMOUS}:
             raise RuntimeError(f"cannot start a turn while {self.state.value}; end that one first")
         self.state = State.BEHIND if self.state is State.AUTONOMOUS else state
-        self.outcome = None
+        self.outcome, self._mark_is_due = None, False
         self._turn = _Turn(prompt=prompt, submitted_at=now, entered_at=now)
         self._last_record_at = now
 
@@ -291,9 +338,13 @@ class TurnManager:
 
         Before and after, Esc is just a key; two of them open a dialog.
         """
-        asking = self.dialog is not None and self._status_at > self._turn.escaped_at
-        at_work = self._status.state == "busy" or asking
-        return self.state is State.RUNNING and at_work and not self._turn.interrupt_sent
+        turn, busy = self._turn, self._status.state == "busy"
+        if self.state is State.SUBMITTED:
+            # A command that takes long, such as ``/compact``, is recorded when it is over.
+            command = (turn.prompt or "").startswith("/")
+            return command and busy and turn.acknowledged and not turn.interrupt_sent
+        asking = self.dialog is not None and self._status_at > turn.escaped_at
+        return self.state is State.RUNNING and (busy or asking) and not turn.interrupt_sent
 
     def interrupt_sent(self, now: float) -> None:
         """Say that one Esc has been sent to end the turn.
@@ -317,6 +368,12 @@ class TurnManager:
             return []
         self._last_record_at = now
         signal = signal_of(record)
+        if signal is Signal.END:
+            count = record.raw.get("pendingBackgroundAgentCount")
+            self._pending = count if isinstance(count, int) else 0
+            signal = Signal.EARLY_END if self._unheard else Signal.END
+        elif signal is Signal.INTERRUPTED and self._mark_is_due:
+            self._mark_is_due, signal = False, Signal.NOTE
         self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
         return self.take()
 
@@ -330,16 +387,27 @@ class TurnManager:
             tool_use_id: The tool call that started the subagent.
             now: Seconds, by the clock that every other call uses.
         """
-        if self.state in {State.SUBMITTED, State.RUNNING}:
+        if self.state in {State.SUBMITTED, State.RUNNING, State.CLOSING}:
             # Of another file, so it may be there before the call is. One that was started in an
             # earlier turn has none in this one, and stays there until this one is over.
             self._turn.subagents.append((record, tool_use_id))
             if tool_use_id in self._turn.calls:
                 self._last_record_at = now
                 self._release_subagents()
+            if self.state is State.CLOSING and not self._unheard:
+                self._do(TABLE[self.state][Signal.HEARD], Signal.HEARD, None, now)
         else:
             self._put_aside(record, tool_use_id)
         return self.take()
+
+    @property
+    def _unheard(self) -> bool:
+        """Whether there are words of the turn's subagents that are still to come."""
+        heard = self._turn.heard
+        return any(
+            call not in heard or (words and words != heard[call])
+            for call, words in self._turn.last_words.items()
+        )
 
     def _release_subagents(self) -> None:
         """Deliver what subagents have said whose calls are known now."""
@@ -348,6 +416,7 @@ class TurnManager:
             for record, tool_use_id in known:
                 turn.subagents.remove((record, tool_use_id))
                 turn.calls |= _calls(record)  # it may have subagents of its own
+                turn.heard[tool_use_id] = record.text if record.type == "assistant" else ""
                 if (event := normalize(record, parent_tool_use_id=tool_use_id)) is not None:
                     turn.events.append(event)
 
@@ -363,7 +432,8 @@ class TurnManager:
             # A CLI that was just started says ``idle`` once before it has done anything.
             self._turn.status_moved |= self._status.state is not None
         self._status = status
-        if status.state == "busy" and self.state is State.SUBMITTED:
+        busy = status.state == "busy" and not self._pending
+        if busy and self.state is State.SUBMITTED:
             self._turn.acknowledged = True
         self.dialog = (status.waiting_for or "dialog") if status.state == "waiting" else None
 
@@ -386,7 +456,9 @@ class TurnManager:
             error: What its consumer is to meet.
             died: Whether the process is gone.
         """
-        if self.state in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+        if died and self.state is State.CLOSING:
+            self._close()  # its own end was read
+        elif self.state in _OPEN:
             self._end("died" if died else "failed", error=error, reusable=False)
 
     def doom(self, error: BackendError) -> bool:
@@ -398,7 +470,7 @@ class TurnManager:
         Returns:
             Whether a turn is open.
         """
-        if self.state not in {State.SUBMITTED, State.BEHIND, State.RUNNING}:
+        if self.state not in _OPEN:
             return False
         self._turn.doom = self._turn.doom or error
         return True
@@ -451,11 +523,24 @@ class TurnManager:
             case Step.JOIN if record is not None:
                 if normalized(record.absorbed_prompt or "") == self._turn.prompt:
                     self.state, self._turn.acknowledged = State.RUNNING, True
+            case Step.OVERTAKE if self._turn.interrupt_sent and _is_queued(record):
+                self._conclude(Step.INTERRUPT, None)
+                self._put_aside(record)
+                self.state, self._mark_is_due = State.AUTONOMOUS, True
             case Step.OVERTAKE:
                 self._conclude(Step.FAIL if self._turn.error is not None else Step.SETTLE, None)
                 # What stands in the box cannot be looked after while the other turn runs.
                 if self.outcome is not None and self.outcome.restored:
                     self.outcome = attrs.evolve(self.outcome, restored=False, reusable=False)
+                self._put_aside(record)
+                self.state = State.AUTONOMOUS
+            case Step.WAIT:
+                self._turn.end, self._turn.ended_at = record, now
+                self.state = State.CLOSING
+            case Step.CLOSE:
+                self._close()
+            case Step.GIVE_WAY:
+                self._close()
                 self._put_aside(record)
                 self.state = State.AUTONOMOUS
             case Step.EMIT if record is not None:
@@ -466,6 +551,13 @@ class TurnManager:
                     self._emit(record, signal)
                 self._conclude(step, record)
         return None
+
+    def _close(self) -> None:
+        """End our turn, as the record says that was read before its subagents were."""
+        record, self._turn.end = self._turn.end, None
+        if record is not None:
+            self._emit(record, Signal.END)
+        self._conclude(Step.COMPLETE, record)
 
     def _put_aside(self, record: Record | None, tool_use_id: str | None = None) -> None:
         if record is None:
@@ -521,6 +613,9 @@ class TurnManager:
             case Signal.TOOL_RESULT:
                 self._turn.error = None
                 self._turn.open_tools -= {str(block.get("tool_use_id")) for block in record.blocks}
+                self._turn.last_words |= record.last_words
+                # Unless an end tells how many there are: an interrupted turn has none.
+                self._pending += [*record.last_words.values()].count(None)
             case Signal.CONTINUATION:
                 self._turn.error = None
             case Signal.ERROR:
@@ -543,6 +638,8 @@ class TurnManager:
             if self._status.state is None:  # the file is gone
                 return Signal.FAILED if quiet > _LOAD_SETTLE else None
             return Signal.FAILED if resting and quiet > _ERROR_SETTLE else None
+        if self.state is State.CLOSING:
+            return Signal.UNHEARD if now - turn.ended_at > _LAST_WORDS else None
         if self.dialog is not None:
             if self._status_at <= turn.escaped_at:
                 deaf = now - turn.escaped_at
@@ -551,16 +648,23 @@ class TurnManager:
                 return Signal.STILL_ASKING if deaf > _DIALOG_GRACE else None
             return Signal.ASKING if now - self._status_at > _DIALOG_SETTLE else None
         if self.state is State.SUBMITTED:
-            quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
-            untaken = self._status.state == "idle" and not turn.acknowledged
-            if untaken and turn.enters < _MOST_ENTERS:
-                return Signal.UNTAKEN if quiet > _ENTER_AGAIN else None
-            return Signal.IGNORED if at_rest and quiet > 2 * _ENTER_AGAIN else None
+            return self._silence_before(now)
         if self.state is State.RUNNING and at_rest and not turn.status_moved:
             # It should have begun to work by now, which the status file would have told.
             return Signal.UNMOVED if now - self._status_at > _LOAD_SETTLE else None
         settle = _TOOL_SETTLE if turn.open_tools else _SETTLE
         return Signal.AT_REST if at_rest and quiet > settle else None
+
+    def _silence_before(self, now: float) -> Signal | None:
+        """Return what it means that our prompt has not shown up for as long as it has not."""
+        turn, at_rest = self._turn, self._status.at_rest
+        quiet = now - max(turn.entered_at, self._last_record_at, self._status_at)
+        if turn.interrupt_sent:
+            return Signal.AT_REST if at_rest and quiet > _SETTLE else None
+        idle = self._status.state == "idle" or self._is_kept_busy
+        if idle and not turn.acknowledged and turn.enters < _MOST_ENTERS:
+            return Signal.UNTAKEN if quiet > _ENTER_AGAIN else None
+        return Signal.IGNORED if at_rest and quiet > 2 * _ENTER_AGAIN else None
 
     def _final_error(self) -> Record | None:
         """Return the error record that ends the turn if nothing follows; None for one in the middle."""
@@ -654,7 +758,8 @@ class TurnManager:
         if error is not None:
             error.partial = self.events
             error.result = result
-            error.session_id = error.session_id or result.session_id
+            known = error.session_id or result.session_id
+            error.session_id = known or self._status.session_id  # where nothing was said yet
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
 
@@ -662,6 +767,11 @@ class TurnManager:
 def _calls(record: Record) -> set[str]:
     """Return the ids of the tool calls in a record."""
     return {str(block.get("id")) for block in record.blocks if block.get("type") == "tool_use"}
+
+
+def _is_queued(record: Record | None) -> bool:
+    """Whether it is a prompt that has waited for the turn before; what Esc restores is in it."""
+    return record is not None and record.prompt_source == "queued"
 
 
 def _runs(record: Record, prompt: str) -> bool:

@@ -34,6 +34,7 @@ from claude_trio._session import Session
 from claude_trio.testing import LoopbackApi, RecordedRequest, World
 
 PATIENCE: Final = 90.0  # seconds for one turn on a busy machine
+WAITING: Final = 240.0  # seconds for what comes later by itself: a wake-up comes at a full minute
 NEXT: Final = "and the next?"
 #: How the CLI begins what it adds to a user's message.
 NOT_OURS: Final = (
@@ -125,6 +126,7 @@ class Stage:
 
 
 Act: TypeAlias = Callable[[Stage], Awaitable[None]]
+Script: TypeAlias = Callable[[Stage], object]
 
 
 @attrs.frozen(kw_only=True)
@@ -143,13 +145,16 @@ class Row:
         settings: The user's settings file.
         files: Files in the working directory, by name.
         flags: More flags of the CLI.
+        wake_ups: The CLI keeps the tool that it is not given otherwise.
         before: The prompts of turns that come first.
+        before_tokens: What the API says that each of those has taken.
+        before_script: Queues what the model says in the first of them.
         command: The prompt is a command of the CLI on purpose.
         wait: Waits, after the turn, for what the CLI does by itself.
     """
 
     name: str
-    script: Callable[[Stage], object]
+    script: Script
     seen: Seen
     old: Mapping[str, Any] | None = attrs.field(factory=dict)
     prompt: str = "hello"
@@ -159,7 +164,10 @@ class Row:
     settings: Mapping[str, Any] = attrs.field(factory=dict)
     files: Mapping[str, str] = attrs.field(factory=dict)
     flags: tuple[str, ...] = ()
+    wake_ups: bool = False
     before: tuple[str, ...] = ()
+    before_tokens: int = 10
+    before_script: Script | None = None
     command: bool = False
     wait: Act | None = None
 
@@ -235,10 +243,11 @@ def options_for(row: Row, cli: Path, api: LoopbackApi, world: World) -> BackendO
         path.write_text(text)
     if row.settings:
         (world.config_dir / "settings.json").write_text(json.dumps(row.settings))
-    if row.flags:
+    if row.flags or row.wake_ups:
+        given = '"${@/#ScheduleWakeup/NoSuchTool}"' if row.wake_ups else '"$@"'
         wrapper = world.root / "claude"
         wrapper.write_text(
-            f'#!/bin/sh\nexec {shlex.join([str(cli)])} "$@" {shlex.join(row.flags)}\n'
+            f"#!/bin/bash\nexec {shlex.join([str(cli)])} {given} {shlex.join(row.flags)}\n"
         )
         wrapper.chmod(0o755)
         cli = wrapper
@@ -259,6 +268,10 @@ async def play(row: Row, cli: Path, api: LoopbackApi, world: World) -> Seen:
             stage.backend = backend
             history: list[dict[str, Any]] = []
             for prompt in row.before:
+                if row.before_script is not None and not history:
+                    row.before_script(stage)
+                else:
+                    stage.api.reply("told " * 100, usage={"input_tokens": row.before_tokens})
                 history += await _turn_before(prompt, stage, history)
             row.script(stage)
             await _first_turn(row, stage, history)
@@ -266,7 +279,7 @@ async def play(row: Row, cli: Path, api: LoopbackApi, world: World) -> Seen:
             outcome = session.turns.outcome
             assert outcome is not None
             if row.wait is not None:
-                with trio.fail_after(PATIENCE):
+                with trio.fail_after(WAITING):
                     await row.wait(stage)
             history = [_message(said) for e in session.exchanges for said in _saids(e)]
             # Some conditions cannot be taken away again.
@@ -320,7 +333,6 @@ async def _turn_before(
     prompt: str, stage: Stage, history: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     assert stage.backend is not None
-    stage.api.reply("told " * 100)
     messages = [{"role": "user", "content": prompt}]
     with trio.fail_after(PATIENCE):
         reply = await stage.backend.complete([*history, *messages]).get_final_text()
@@ -345,7 +357,8 @@ async def _first_turn(row: Row, stage: Stage, history: list[dict[str, Any]]) -> 
             nursery.cancel_scope.cancel()
     if error is not None:
         assert error.partial == tuple(stage.events), (error.partial, stage.events)
-        assert error.session_id == stage.events[0].session_id
+        assert error.session_id is not None
+        assert {error.session_id} >= {event.session_id for event in stage.events[:1]}
         assert error.result is turn.result
 
 

@@ -30,7 +30,9 @@ FOLDER: Final = Path(__file__).with_name("recordings")
 #: What a manager is told; everything ends with the time.
 TOLD: Final = ("submit", "resume", "entered", "feed", "feed_subagent", "observe", "interrupt_sent")
 _LONGEST: Final = 2000  # characters that are kept of a text
-_DROPPED: Final = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos", "toolUseResult"}
+_DROPPED: Final = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos"}
+#: What is kept of a tool's structured result: what it says of a subagent.
+_OF_SUBAGENT: Final = ("status", "agentId", "content")
 
 #: One thing that a manager was told: which method, with what, and when.
 Entry: TypeAlias = dict[str, Any]
@@ -88,7 +90,11 @@ def trim(raw: Mapping[str, Any], world: World) -> dict[str, Any]:
         if isinstance(attachment := raw.get("attachment"), dict):
             kept["attachment"] = {"type": attachment.get("type")}
         return kept
-    return {key: _short(raw[key], world) for key in raw if key not in _DROPPED}
+    kept = {key: _short(raw[key], world) for key in raw if key not in _DROPPED}
+    result = kept.pop("toolUseResult", None)
+    if isinstance(result, dict) and "agentId" in result:
+        kept["toolUseResult"] = {key: result[key] for key in _OF_SUBAGENT if key in result}
+    return kept
 
 
 def _short(value: Any, world: World) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from claude_trio import Allow
+from claude_trio._protocol import keys
 from claude_trio.testing import (
     Cut,
     ErrorEvent,
@@ -20,9 +23,7 @@ from claude_trio.testing import (
     tool_use,
 )
 
-from .play import NEXT, OR, Row, Seen, Stage
-
-Script = Callable[[Stage], object]
+from .play import NEXT, OR, Row, Script, Seen, Stage
 
 
 def says(*replies: Any) -> Script:
@@ -38,7 +39,7 @@ def says(*replies: Any) -> Script:
     return script
 
 
-def always(answer: Reply | HttpError, then: int = 20) -> Script:
+def always(answer: str | Reply | HttpError, then: int = 20) -> Script:
     """Queue the same answer as often as a CLI may try."""
     return says(*[answer] * then)
 
@@ -62,6 +63,13 @@ def once(event: str, answer: dict[str, Any]) -> dict[str, Any]:
     """Make settings with a hook that says something the first time only."""
     said = f"printf %s '{json.dumps(answer)}'"
     return hook(event, f"test -e $HOME/once || {{ touch $HOME/once; {said}; }}")
+
+
+def blocking(times: int) -> dict[str, Any]:
+    """Make settings with a hook that so many times does not let a turn end."""
+    said = json.dumps({"decision": "block", "reason": "go on"})
+    count = "echo >>$HOME/count; test $(wc -l <$HOME/count)"
+    return hook("Stop", f"{count} -gt {times} || printf %s '{said}'")
 
 
 def limited(kind: str, hours: float) -> Script:
@@ -132,6 +140,17 @@ async def interrupt_a_tool(stage: Stage) -> None:
     await stage.interrupt()
 
 
+async def interrupt_when_it_asks(stage: Stage) -> None:
+    await stage.until(lambda: "hello" in [request.prompt for request in stage.api.conversations])
+    await stage.until_event("prompt")
+    await stage.interrupt()
+
+
+async def interrupt_in_the_background(stage: Stage) -> None:
+    await stage.until_event("result")
+    await stage.interrupt()
+
+
 async def interrupt_at_a_dialog(stage: Stage) -> None:
     await stage.until_status("waiting")
     await stage.interrupt()
@@ -168,10 +187,36 @@ async def queue(stage: Stage, number: int = 1) -> None:
     )
 
 
-async def queue_another_while_a_tool_runs(stage: Stage) -> None:
+async def queue_another_while_it_runs(stage: Stage) -> None:
     await stage.until((stage.world.cwd / "started").exists)
     await queue(stage)
     (stage.world.cwd / "go").touch()
+
+
+async def interrupt_with_a_queue(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    await queue(stage)
+    await stage.interrupt()
+
+
+async def open_the_gate_when_two_have_ended(stage: Stage) -> None:
+    await stage.api.wait_until_held(stage.gate)
+    transcript = stage.session._files.transcript
+    await stage.until(lambda: 2 <= transcript.read_bytes().count(b'"enqueue"'))
+    stage.gate.set()
+
+
+async def let_it_end(stage: Stage) -> None:
+    stage.gate.set()
+    await wait_for_an_own_turn(stage)
+
+
+async def escape_and_let_it_end(stage: Stage) -> None:
+    process = stage.session._process
+    assert process is not None
+    await process.write(keys.ESCAPE)
+    await trio.sleep(0.5)  # in which it would end what runs
+    await let_it_end(stage)
 
 
 async def wait_for_an_own_turn(stage: Stage) -> None:
@@ -214,18 +259,28 @@ def released(*after: Any) -> Script:
     return script
 
 
-def subagent(*replies: Any, background: bool = False) -> Script:
-    """Let the model start a subagent; the model gets the replies, the subagent one of its own."""
+def subagent(*replies: Any, background: bool = False, held: bool = False) -> Script:
+    """Let the model start a subagent; the model gets the replies, the subagent one of its own.
+
+    Args:
+        *replies: As for `says`.
+        background: The model goes on meanwhile.
+        held: The subagent's own is held until the gate is opened.
+    """
 
     def script(stage: Stage) -> None:
         task = "look around"
         how: dict[str, Any] = {"run_in_background": True} if background else {}
         about = {"description": "Look", "prompt": task, "subagent_type": "general-purpose", **how}
-        answers = iter([Reply(tool_use("Agent", about)), *(Reply(reply) for reply in replies)])
+        own = [r if isinstance(r, Reply | HttpError) else Reply(r) for r in replies]
+        answers = iter([Reply(tool_use("Agent", about)), *own])
+        gate = stage.gate if held else None
 
         # They ask in any order.
-        def answer(request: RecordedRequest) -> Reply:
-            return Reply("I looked") if request.prompt == task else next(answers)
+        def answer(request: RecordedRequest) -> Reply | HttpError:
+            if request.prompt == task:
+                return Reply("I looked", hold_before=gate)
+            return next(answers)
 
         for _ in range(len(replies) + 2):
             stage.api.reply(answer)
@@ -233,6 +288,52 @@ def subagent(*replies: Any, background: bool = False) -> Script:
     return script
 
 
+def tokens(*replies: Any, first: int) -> Script:
+    """Queue replies, of which the first has taken so many tokens."""
+
+    def script(stage: Stage) -> None:
+        stage.api.reply(*replies[0], usage={"input_tokens": first})
+        says(*replies[1:])(stage)
+
+    return script
+
+
+async def allow(_: object) -> Allow:
+    await trio.lowlevel.checkpoint()
+    return Allow()
+
+
+async def answer(_: object) -> dict[str, str]:
+    await trio.lowlevel.checkpoint()
+    return {"Which one?": "Alpha"}
+
+
+ASKING: Final = {"dangerously_skip_permissions": False}
+QUESTION: Final = tool_use(
+    "AskUserQuestion",
+    {
+        "questions": [
+            {
+                "question": "Which one?",
+                "header": "One",
+                "multiSelect": False,
+                "options": [
+                    {"label": "Alpha", "description": "a"},
+                    {"label": "Beta", "description": "b"},
+                ],
+            }
+        ]
+    },
+)
+LOOKUP: Final = tool_use("mcp__words__lookup", {})
+SLOW_SERVER: Final = {
+    "mcp_servers": {
+        "words": {
+            "command": sys.executable,
+            "args": [str(Path(__file__).parents[1] / "word_server.py"), "5"],
+        }
+    }
+}
 LARGE: Final = "head -c 40000 /dev/zero | tr '\\0' x"
 
 ROWS: Final = (
@@ -489,8 +590,7 @@ ROWS: Final = (
         script=subagent("all seen"),
         seen=Seen(
             events="prompt tool_use result text end",
-            # A file of its own, which may be written a moment after the end of so short a turn.
-            subagents=f"cli text{OR}cli{OR}",
+            subagents="cli text",
             text="all seen",
             messages=2,
         ),
@@ -509,12 +609,12 @@ ROWS: Final = (
     ),
     Row(
         name="4-background-subagent",
-        script=subagent("it looks", "all seen", background=True),
+        script=subagent("it looks", "all seen", background=True, held=True),
         env=BACKGROUND,
-        wait=wait_for_an_own_turn,
+        wait=let_it_end,
         seen=Seen(
             events="prompt tool_use result text end",
-            subagents=f"cli text{OR}cli{OR}",
+            subagents="cli",
             text="it looks",
             messages=2,
             unprompted="auto text end",
@@ -529,6 +629,146 @@ ROWS: Final = (
         name="4-background-switched-off",
         script=says((bash("echo a", run_in_background=True),), "not so"),
         seen=Seen(events="prompt tool_use failure text end", text="not so", messages=2),
+    ),
+    Row(
+        name="4-timed-out-shell",
+        script=says((bash("true; sleep 3", timeout=1000),), "it goes on", "it has ended"),
+        env=BACKGROUND,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            text="it goes on",
+            messages=2,
+            unprompted="auto text end",
+        ),
+    ),
+    Row(
+        name="4-slow-server-tool",
+        script=says((LOOKUP,), "a bird"),
+        options=SLOW_SERVER,
+        env={"CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "1000"},
+        seen=Seen(events="prompt tool_use result text end", text="a bird", messages=2),
+    ),
+    Row(
+        name="4-slow-server-tool-in-the-background",
+        script=says((LOOKUP,), "it takes long", "a bird"),
+        options=SLOW_SERVER,
+        env={**BACKGROUND, "CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS": "1000"},
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            text="it takes long",
+            messages=2,
+            unprompted="auto text end",
+        ),
+        old=None,  # it waits, as in the row above
+    ),
+    Row(
+        name="4-wake-up",
+        script=says(
+            (tool_use("ScheduleWakeup", {"delaySeconds": 60, "reason": "x", "prompt": "wake"}),),
+            "until then",
+            "awake",
+        ),
+        env=BACKGROUND,
+        wake_ups=True,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            text="until then",
+            messages=2,
+            unprompted="auto text end",
+        ),
+        old=None,  # it says that it has scheduled nothing
+    ),
+    Row(
+        name="4-merged-notifications",
+        script=lambda stage: says(
+            (
+                bash("sleep 1", run_in_background=True),
+                bash("sleep 1; true", run_in_background=True),
+            ),
+            Reply("they run", hold_before=stage.gate),
+            "both have ended",
+        )(stage),
+        env=BACKGROUND,
+        act=open_the_gate_when_two_have_ended,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt tool_use tool_use result result text end",
+            text="they run",
+            messages=2,
+            unprompted="auto auto text end",
+        ),
+    ),
+    Row(
+        name="4-prompt-while-a-subagent-runs",
+        script=subagent("it looks", background=True, held=True),
+        env=BACKGROUND,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            subagents="cli",
+            text="it looks",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="4-error-while-a-subagent-runs",
+        script=subagent(HttpError(529), background=True, held=True),
+        env=BACKGROUND,
+        seen=failed(
+            "BackendError server",
+            status=529,
+            events="prompt tool_use result error end",
+            subagents="cli",
+            text="",
+            stop="tool_use",
+            messages=1,
+            asked=NEXT,
+        ),
+    ),
+    Row(
+        name="4-interrupt-while-a-subagent-runs",
+        script=subagent(Reply("never", hold_before=trio.Event()), background=True, held=True),
+        env=BACKGROUND,
+        act=interrupt_in_the_background,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt tool_use result interrupt",
+            subagents="cli",
+            text="",
+            stop="tool_use",
+            asked=f"{INTERRUPTED}]\n|{NEXT}",
+        ),
+    ),
+    Row(
+        name="4-interrupt-without-a-trace-while-a-subagent-runs",
+        before=("go and see",),
+        before_script=subagent("it looks", background=True, held=True),
+        script=held(),
+        env=BACKGROUND,
+        options={"interrupt_grace": 4},
+        act=interrupt_when_it_asks,
+        # No record, and no status: nothing tells that it has heard the Esc.
+        seen=failed(
+            "SessionError not_settled",
+            events="prompt",
+            next="other",
+            asked=f"hello|{NEXT}",
+        ),
+    ),
+    Row(
+        name="4-escape-while-a-subagent-runs",
+        script=subagent("it looks", "all seen", background=True, held=True),
+        env=BACKGROUND,
+        wait=escape_and_let_it_end,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            subagents="cli",
+            text="it looks",
+            messages=2,
+            unprompted="auto text end",
+        ),
     ),
     # -- §5: API errors
     Row(
@@ -644,6 +884,42 @@ ROWS: Final = (
         env={"ANTHROPIC_BASE_URL": "http://127.0.0.1:9"},
         old=OLD_ERROR,
         seen=failed("BackendError connection", next="", asked=""),
+    ),
+    Row(
+        name="5-unknown-host",
+        script=says(),
+        env={"ANTHROPIC_BASE_URL": "http://nowhere.invalid"},
+        old=OLD_ERROR,
+        seen=failed("BackendError connection", next="", asked=""),
+    ),
+    Row(
+        name="5-goes-on-after-the-limit",
+        script=lambda stage: (limited("five_hour", 2 / 3600)(stage), says("going on")(stage)),
+        env=OAUTH,
+        options={"settings": {"autoContinueAtUsageLimit": True}},
+        wait=wait_for_an_own_turn,
+        seen=failed(
+            "RateLimitError rate_limit",
+            events=f"prompt error informational{OR}prompt informational error",
+            status=429,
+            limit=("five_hour", True),
+            asked=NEXT,
+            unprompted="auto text end",
+        ),
+        old=None,  # it has no such thing
+    ),
+    Row(
+        name="5-prompt-before-it-goes-on",
+        script=limited("five_hour", 2),
+        env=OAUTH,
+        options={"settings": {"autoContinueAtUsageLimit": True}},
+        seen=failed(
+            "RateLimitError rate_limit",
+            events=f"prompt error informational{OR}prompt informational error",
+            status=429,
+            limit=("five_hour", True),
+        ),
+        old=None,
     ),
     Row(
         name="5-500",
@@ -825,6 +1101,25 @@ ROWS: Final = (
         },
     ),
     Row(
+        name="6-behind-a-thought",
+        script=held_in(thinking("hm"), "", block=1),
+        act=interrupt_when_held,
+        seen=Seen(kind="interrupted", events="prompt", stop=None, messages=0),
+    ),
+    Row(
+        name="6-with-a-queue",
+        script=lambda stage: (held()(stage), says("to the other")(stage)),
+        act=interrupt_with_a_queue,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            kind="interrupted",
+            events="prompt interrupt",
+            stop=None,
+            messages=0,
+            unprompted="prompt text end",
+        ),
+    ),
+    Row(
         name="6-in-a-retry",
         script=always(HttpError(529)),
         env={"CLAUDE_CODE_MAX_RETRIES": "10"},
@@ -940,26 +1235,7 @@ ROWS: Final = (
     ),
     Row(
         name="7-question",
-        script=says(
-            (
-                tool_use(
-                    "AskUserQuestion",
-                    {
-                        "questions": [
-                            {
-                                "question": "Which one?",
-                                "header": "One",
-                                "multiSelect": False,
-                                "options": [
-                                    {"label": "Alpha", "description": "a"},
-                                    {"label": "Beta", "description": "b"},
-                                ],
-                            }
-                        ]
-                    },
-                ),
-            )
-        ),
+        script=says((QUESTION,)),
         seen=Seen(
             kind="failed",
             events="prompt tool_use dialog failure interrupt",
@@ -982,6 +1258,31 @@ ROWS: Final = (
             error="SessionError dialog",
         ),
     ),
+    Row(
+        name="7-permission-given",
+        script=says((bash("touch it"),), "done"),
+        options={**ASKING, "on_permission": allow},
+        seen=Seen(events="prompt tool_use result text end", text="done", messages=2),
+    ),
+    Row(
+        name="7-question-answered",
+        script=says((QUESTION,), "so be it"),
+        options={**ASKING, "on_question": answer},
+        seen=Seen(events="prompt tool_use result text end", text="so be it", messages=2),
+    ),
+    Row(
+        name="7-plan-approved",
+        script=says((tool_use("ExitPlanMode", {"plan": "do it"}),), "done"),
+        options={**ASKING, "permission_mode": "plan", "on_plan": allow},
+        seen=Seen(events="prompt tool_use result text end", text="done", messages=2),
+    ),
+    Row(
+        name="7-a-panel",
+        prompt="/cost",
+        options={"allow_commands": True},
+        script=says(),
+        seen=failed("SessionError dialog", events="", next="other", asked=f"/cost|{NEXT}"),
+    ),
     # -- §8: prompts from elsewhere
     Row(
         name="8-queued-by-somebody-else",
@@ -993,7 +1294,7 @@ ROWS: Final = (
     Row(
         name="8-absorbed-in-mid-turn",
         script=says((bash("touch started; while ! test -e go; do sleep 0.1; done"),), "first"),
-        act=queue_another_while_a_tool_runs,
+        act=queue_another_while_it_runs,
         seen=Seen(events="prompt tool_use result text end", text="first", messages=2),
     ),
     Row(
@@ -1002,6 +1303,37 @@ ROWS: Final = (
         act=queue_two,
         wait=wait_for_an_own_turn,
         seen=Seen(events=COMPLETED, text="first", unprompted="prompt prompt text end"),
+    ),
+    Row(
+        name="8-queued-while-compacting",
+        before=("a long story", "and then?", "and then?"),
+        prompt="/compact",
+        command=True,
+        script=lambda stage: (
+            stage.api.reply("<summary>it was long</summary>", hold_before=stage.gate),
+            says("second")(stage),
+        ),
+        act=queue_another,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            kind="local_command",
+            events="compact_boundary cli cli prompt cli",
+            stop=None,
+            messages=0,
+            unprompted="prompt text end",
+        ),
+    ),
+    Row(
+        name="8-queued-while-hooks-run",
+        script=says("first", "second"),
+        settings=hook("Stop", "touch started; while ! test -e go; do sleep 0.1; done"),
+        act=queue_another_while_it_runs,
+        wait=wait_for_an_own_turn,
+        seen=Seen(
+            events="prompt text stop_hook_summary end",
+            text="first",
+            unprompted="prompt text end",
+        ),
     ),
     # -- §9: commands, compaction, hooks
     Row(
@@ -1038,6 +1370,57 @@ ROWS: Final = (
             events="compact_boundary cli cli prompt cli",
             stop=None,
             messages=0,
+        ),
+    ),
+    Row(
+        name="9-compact-interrupted",
+        before=("a long story", "and then?", "and then?"),
+        prompt="/compact",
+        command=True,
+        script=held(),
+        act=interrupt_when_held,
+        seen=Seen(kind="interrupted", events="", stop=None, messages=0, unprompted="cli"),
+    ),
+    Row(
+        name="9-compact-fails",
+        before=("a long story", "and then?", "and then?"),
+        prompt="/compact",
+        command=True,
+        script=always(HttpError(529)),
+        seen=Seen(kind="local_command", events="cli prompt local_command", stop=None, messages=0),
+    ),
+    Row(
+        name="9-compacts-at-the-threshold",
+        before=("a long story", "and then?", "and then?"),
+        before_tokens=990_000,
+        script=says("<summary>it was long</summary>", "after it"),
+        seen=Seen(events="prompt compact_boundary cli text end", text="after it"),
+    ),
+    Row(
+        name="9-compacts-between-tools",
+        before=("a long story", "and then?", "and then?"),
+        script=tokens(
+            (bash("echo a"),), "<summary>it was long</summary>", "after it", first=990_000
+        ),
+        seen=Seen(
+            events="prompt tool_use result compact_boundary cli text end",
+            text="after it",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="9-exit",
+        prompt="/exit",
+        options={"allow_commands": True},
+        script=says(),
+        seen=Seen(
+            kind="died",
+            events="",
+            stop=None,
+            messages=0,
+            error="ProcessError died",
+            next="other",
+            asked=f"/exit|{NEXT}",
         ),
     ),
     Row(
@@ -1114,6 +1497,26 @@ ROWS: Final = (
             events="prompt text cli stop_hook_summary text stop_hook_summary end",
             text="two",
             messages=2,
+        ),
+    ),
+    Row(
+        name="9-stop-hook-ends-with-2",
+        script=says("one", "two"),
+        settings=hook("Stop", "test -e $HOME/once || { touch $HOME/once; echo no >&2; exit 2; }"),
+        seen=Seen(
+            events="prompt text cli stop_hook_summary text stop_hook_summary end",
+            text="two",
+            messages=2,
+        ),
+    ),
+    Row(
+        name="9-stop-hook-blocks-for-ever",
+        script=always("on and on"),
+        settings=blocking(9),
+        seen=Seen(
+            events=f"prompt {'text cli stop_hook_summary ' * 9}informational end",
+            text="on and on",
+            messages=9,
         ),
     ),
     Row(

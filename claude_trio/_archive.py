@@ -16,7 +16,7 @@ import attrs
 from ._protocol.history import Exchange, shared
 from ._protocol.javascript import digest
 from ._protocol.messages import THINKING, Block
-from ._protocol.past import lines_until, parse
+from ._protocol.past import lines_until, parse, without_tasks
 from ._protocol.preamble import preamble_of
 from .events import AssistantMessage, Event
 from .options import BackendOptions
@@ -151,6 +151,7 @@ def _bound(kept: dict[Any, Any], most: int) -> None:
 def _lines_until(path: Path, leaf: str) -> bytes | None:
     """Return the lines of a transcript up to a record; None if they cannot be read."""
     try:
-        return lines_until(path.read_bytes(), leaf)
+        lines = lines_until(path.read_bytes(), leaf)
     except OSError:
         return None
+    return None if lines is None else without_tasks(lines)

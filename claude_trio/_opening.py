@@ -12,7 +12,7 @@ from ._files import SessionFiles
 from ._launch import snapshot_arguments
 from ._protocol import failures
 from ._protocol.history import Conversation
-from ._protocol.past import next_record, whole_lines
+from ._protocol.past import next_record, whole_lines, without_tasks
 from ._protocol.verify import HistoryCheck
 from ._session_info import Origin, SessionInfo
 from .events import Event
@@ -107,7 +107,7 @@ def open_past(
     try:
         data = source.read_bytes()
         if past.fork:
-            data = whole_lines(data)
+            data = without_tasks(whole_lines(data))
         prompt = next_record(
             data,
             conversation.messages[-1],

@@ -120,10 +120,6 @@ def takes_prompt(drive: Drive) -> bool:
     return drive.turns.takes_prompt
 
 
-def can_interrupt(drive: Drive) -> bool:
-    return drive.turns.can_interrupt
-
-
 def is_accepted(drive: Drive) -> bool:
     return drive.turns.accepted
 
@@ -1112,6 +1108,17 @@ def test_a_queued_prompt_may_stand_before_the_mark_of_the_interrupted_turn(runni
     assert State.AUTONOMOUS is state_of(running)
     running.feed(script.answer(text("to the other")), script.done())
     assert State.IDLE is state_of(running)
+
+
+def test_a_prompt_that_is_written_a_second_time_is_no_other_prompt(drive: Drive) -> None:
+    drive.submit()
+    prompt = drive.script.prompt()
+    drive.feed(prompt, drive.script.system("compact_boundary"), {**prompt, "parentUuid": "other"})
+    assert State.RUNNING is state_of(drive)
+    drive.feed(drive.script.answer(text("hi")), drive.script.done())
+    assert "completed" == drive.outcome.kind
+    drive.feed({**prompt, "parentUuid": "other"})
+    assert State.IDLE is state_of(drive)
 
 
 # -- the last words of subagents

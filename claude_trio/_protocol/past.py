@@ -5,15 +5,42 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from .messages import Said
 from .transcript import write_transcript
 
 
+_TASKS: Final = (b"backgroundTaskId", b"async_launched")
+
+
 def whole_lines(data: bytes) -> bytes:
     """Return a transcript without a last line that is being written, or was torn."""
     return data[: data.rfind(b"\n") + 1]
+
+
+def without_tasks(data: bytes) -> bytes:
+    """Return a transcript that tells of no task in the background, for another process to go on with.
+
+    Such a task has ended with its process. 2.1.197 would begin with a turn that tells the model so, in
+    which the prompt is lost. What the model itself was told stays.
+    """
+    return b"".join(_without_task(line) for line in data.splitlines(keepends=True))
+
+
+def _without_task(line: bytes) -> bytes:
+    if not any(mark in line for mark in _TASKS):
+        return line
+    record = _parse(line)
+    result = record.get("toolUseResult")
+    if not isinstance(result, dict) or not _is_task(result):
+        return line
+    kept = {key: value for key, value in record.items() if key != "toolUseResult"}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _is_task(result: Mapping[str, Any]) -> bool:
+    return "backgroundTaskId" in result or result.get("status") == "async_launched"
 
 
 def find_end(data: bytes) -> tuple[str | None, Mapping[str, Any]] | None:

@@ -257,6 +257,8 @@ class TurnManager:
     _turn: _Turn = attrs.field(factory=_Turn)
     _status: Status = attrs.field(factory=Status)
     _status_at: float = 0.0
+    #: The record of our last prompt.
+    _prompt_uuid: str | None = None
     #: How many subagents run in the background, as far as is known.
     _pending: int = 0
     #: 2.1.197 writes the mark of an interrupted turn behind the prompts that were queued meanwhile.
@@ -367,6 +369,8 @@ class TurnManager:
             self._put_aside(record)
             return []
         self._last_record_at = now
+        if record.uuid is not None and record.uuid == self._prompt_uuid:
+            return []  # 2.1.197 writes the prompt again behind a compaction
         signal = signal_of(record)
         if signal is Signal.END:
             count = record.raw.get("pendingBackgroundAgentCount")
@@ -580,7 +584,7 @@ class TurnManager:
     def _accept(self, record: Record, now: float) -> None:
         self.state = State.RUNNING
         turn = self._turn
-        turn.acknowledged = True
+        turn.acknowledged, self._prompt_uuid = True, record.uuid
         if record.is_command:
             # A command is recorded behind a caveat for the model, and behind a compaction if it asked
             # for one.

@@ -147,8 +147,8 @@ class Row:
         flags: More flags of the CLI.
         wake_ups: The CLI keeps the tool that it is not given otherwise.
         before: The prompts of turns that come first.
-        before_tokens: What the API says that each of those has taken.
-        before_script: Queues what the model says in the first of them.
+        before_tokens: What the API says that the last of them has taken.
+        before_script: Queues what the model says in each of them.
         command: The prompt is a command of the CLI on purpose.
         wait: Waits, after the turn, for what the CLI does by itself.
     """
@@ -267,11 +267,12 @@ async def play(row: Row, cli: Path, api: LoopbackApi, world: World) -> Seen:
         async with open_backend(options_for(row, cli, api, world)) as backend:
             stage.backend = backend
             history: list[dict[str, Any]] = []
-            for prompt in row.before:
-                if row.before_script is not None and not history:
+            for number, prompt in enumerate(row.before, 1):
+                if row.before_script is not None:
                     row.before_script(stage)
                 else:
-                    stage.api.reply("told " * 100, usage={"input_tokens": row.before_tokens})
+                    tokens = row.before_tokens if number == len(row.before) else 10
+                    stage.api.reply("told " * 100, usage={"input_tokens": tokens})
                 history += await _turn_before(prompt, stage, history)
             row.script(stage)
             await _first_turn(row, stage, history)

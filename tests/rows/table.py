@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -217,6 +219,13 @@ async def escape_and_let_it_end(stage: Stage) -> None:
     await process.write(keys.ESCAPE)
     await trio.sleep(0.5)  # in which it would end what runs
     await let_it_end(stage)
+
+
+async def kill_it(stage: Stage) -> None:
+    process = stage.session._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await stage.session.wait()
 
 
 async def wait_for_an_own_turn(stage: Stage) -> None:
@@ -758,6 +767,28 @@ ROWS: Final = (
         ),
     ),
     Row(
+        name="4-killed-while-a-subagent-runs",
+        script=subagent("it looks", background=True, held=True),
+        env=BACKGROUND,
+        wait=kill_it,
+        seen=Seen(
+            events="prompt tool_use result text end",
+            subagents="cli",
+            text="it looks",
+            messages=2,
+            next="other",
+        ),
+    ),
+    Row(
+        name="4-killed-while-a-shell-runs",
+        script=says((bash("sleep 1000", run_in_background=True),), "it runs"),
+        env=BACKGROUND,
+        wait=kill_it,
+        seen=Seen(
+            events="prompt tool_use result text end", text="it runs", messages=2, next="other"
+        ),
+    ),
+    Row(
         name="4-escape-while-a-subagent-runs",
         script=subagent("it looks", "all seen", background=True, held=True),
         env=BACKGROUND,
@@ -1118,6 +1149,7 @@ ROWS: Final = (
             messages=0,
             unprompted="prompt text end",
         ),
+        old={"events": f"prompt interrupt{OR}prompt"},  # or the mark comes behind the next prompt
     ),
     Row(
         name="6-in-a-retry",
@@ -1392,16 +1424,22 @@ ROWS: Final = (
     Row(
         name="9-compacts-at-the-threshold",
         before=("a long story", "and then?", "and then?"),
-        before_tokens=990_000,
-        script=says("<summary>it was long</summary>", "after it"),
+        before_tokens=170_000,
+        env={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "200000"},
+        # At once, 2.1.197 would let it hang on the turn before.
+        script=says("<summary>it was long</summary>", Reply("after it", delay=0.5)),
         seen=Seen(events="prompt compact_boundary cli text end", text="after it"),
     ),
     Row(
         name="9-compacts-between-tools",
         before=("a long story", "and then?", "and then?"),
         script=tokens(
-            (bash("echo a"),), "<summary>it was long</summary>", "after it", first=990_000
+            (bash("echo a"),),
+            "<summary>it was long</summary>",
+            Reply("after it", delay=0.5),
+            first=170_000,
         ),
+        env={"CLAUDE_CODE_AUTO_COMPACT_WINDOW": "200000"},
         seen=Seen(
             events="prompt tool_use result compact_boundary cli text end",
             text="after it",
@@ -1518,6 +1556,7 @@ ROWS: Final = (
             text="on and on",
             messages=9,
         ),
+        old={"asked": f"Stop hook feedback:\ngo on\n|{NEXT}"},
     ),
     Row(
         name="9-stop-hook-stops",

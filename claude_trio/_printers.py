@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from ._protocol.printed import print_event, print_result, print_session
-from ._session import SessionInfo
+from ._session_info import SessionInfo
 from .errors import BackendError
 from .events import AssistantMessage, Event, ResultMessage, TextDelta, ToolUseBlock, UserMessage
 from .options import BackendOptions

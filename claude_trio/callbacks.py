@@ -20,6 +20,10 @@ import attrs
 def check_async(name: str, value: Any) -> None:
     """Check for an async function, or something else that can be called and awaited.
 
+    Args:
+        name: What it is called where it was given.
+        value: What was given.
+
     Raises:
         TypeError: It is something else.
     """

@@ -76,7 +76,7 @@ class Conversation:
                 await self.take_turn(f"{self.name}, turn {number}", action)
             self.tally[action] += 1
 
-    async def take_turn(self, prompt: str, action: str) -> None:
+    async def take_turn(self, prompt: str, action: str) -> None:  # noqa: C901 - a case an action
         match action:
             case "answered":
                 await self.ask(prompt)
@@ -128,7 +128,7 @@ class Conversation:
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
-            async def _() -> None:
+            async def interrupt() -> None:
                 await wait()
                 await turn.interrupt()
 

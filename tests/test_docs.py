@@ -17,9 +17,18 @@ import trio
 
 import claude_trio
 import claude_trio.testing
-from claude_trio import callbacks, errors, events, options, tools
+from claude_trio import callbacks, errors, events, messages_api, options, tools
 
-MODULES = (claude_trio, claude_trio.testing, callbacks, errors, events, options, tools)
+MODULES = (
+    claude_trio,
+    claude_trio.testing,
+    callbacks,
+    errors,
+    events,
+    messages_api,
+    options,
+    tools,
+)
 
 
 def names_of(module: ModuleType) -> Iterator[tuple[str, Any]]:

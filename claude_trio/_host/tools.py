@@ -103,7 +103,7 @@ class ToolServers:
         except Exception:
             # Of another package: what it cannot take is to cost this request alone.
             _logger.exception("a request to the tools of %s failed", name)
-            return Answer(500)
+            return Answer(500)  # noqa: ASYNC910 - the caller sends it
         if _method(request.body) == "tools/list":
             guest.listed.add(name)
             if self._servers.keys() <= guest.listed:

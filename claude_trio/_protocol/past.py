@@ -10,7 +10,6 @@ from typing import Any, Final
 from .messages import Said
 from .transcript import write_transcript
 
-
 _TASKS: Final = (b"backgroundTaskId", b"async_launched")
 
 
@@ -31,7 +30,7 @@ def without_tasks(data: bytes) -> bytes:
 def _without_task(line: bytes) -> bytes:
     if not any(mark in line for mark in _TASKS):
         return line
-    record = _parse(line)
+    record = parse(line)
     result = record.get("toolUseResult")
     if not isinstance(result, dict) or not _is_task(result):
         return line

@@ -522,6 +522,47 @@ async def test_a_start_that_fails_says_why_and_types_nothing(
     assert [] == fake.log("paste") + fake.log("key")
 
 
+async def test_a_turn_may_be_over_before_its_process_was_seen_ready(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake(startup=Startup(kind="no_status_file"))
+    history = [*ask("one"), {"role": "assistant", "content": "two"}]
+    async with open_backend(options(world, fake, startup_timeout=30.0)) as backend:
+        turn = backend.complete([*history, *ask("hello")])
+        assert "echo: hello" == await text_of(turn)
+        assert turn.session is not None
+        assert "idle" == turn.session.state
+
+
+async def test_a_turn_that_waits_for_a_subagent_is_over_when_its_process_ends(
+    world: World, make_fake: Fake
+) -> None:
+    block = {"type": "tool_result", "tool_use_id": "t1", "content": "found"}
+    result = {
+        "type": "user",
+        "message": {"role": "user", "content": [block]},
+        "toolUseResult": {"agentId": "a1", "status": "completed", "content": []},
+    }
+    fake = make_fake()
+    fake.turn(
+        Answer(tool_use("Agent", {}, id="t1"), stop_reason="tool_use"),
+        Write(result),
+        Answer("all seen"),
+        Write({"type": "system", "subtype": "turn_duration", "durationMs": 5}),
+        Die(),
+        ends=False,
+    )
+    async with open_backend(options(world, fake)) as backend:
+        with trio.fail_after(60):
+            turn = backend.complete(ask("hello"))
+            events = [event async for event in turn]
+    last = events[-2]
+    assert isinstance(last, SystemMessage)
+    assert "turn_duration" == last.subtype
+    assert turn.result is not None
+    assert ("all seen", False) == (turn.result.result, turn.result.is_error)
+
+
 async def test_an_interrupt_presses_escape_once_and_clears_what_came_back(
     world: World, make_fake: Fake, tmp_path: Path
 ) -> None:

@@ -11,7 +11,13 @@ import pytest
 from transcripts import Raw, Script, text, to_line
 
 from claude_trio._protocol.history import parse_messages
-from claude_trio._protocol.past import find_end, lines_until, next_record, whole_lines
+from claude_trio._protocol.past import (
+    find_end,
+    lines_until,
+    next_record,
+    whole_lines,
+    without_tasks,
+)
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -106,6 +112,28 @@ def test_a_torn_line_stays_a_line_of_its_own() -> None:
     line = next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
     assert (b"\n{", b"\n") == (line[:2], line[-1:])
     assert lines(ONE, TWO) == whole_lines(data)
+
+
+@pytest.mark.parametrize("name", ["backgroundTaskId", "async_launched"])
+def test_tasks_that_ended_with_their_process_are_left_out(name: str) -> None:
+    results = {
+        "backgroundTaskId": {"stdout": "", "backgroundTaskId": "b1"},
+        "async_launched": {"status": "async_launched", "agentId": "a1"},
+    }
+    told = {**said("user", "3", "2", "started ü"), "toolUseResult": results[name]}
+    left = said("user", "3", "2", "started ü")
+    torn = b'{"torn ' + name.encode()
+    data = lines(ONE, TWO, told, ENDED) + torn
+    assert [*lines(ONE, TWO, left, ENDED).splitlines(), torn] == [
+        line if line == torn else json.dumps(json.loads(line)).encode()
+        for line in without_tasks(data).splitlines()
+    ]
+
+
+@pytest.mark.parametrize("result", ["Error: async_launched", {"stdout": "backgroundTaskId"}])
+def test_what_only_speaks_of_tasks_stays(result: object) -> None:
+    data = lines(ONE, {**said("user", "3", "1", "x"), "toolUseResult": result})
+    assert data == without_tasks(data)
 
 
 def conversation() -> list[Raw]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+import claude_trio
 from claude_trio import Event, TurnManager, parse_record
 from claude_trio._protocol.outcome import Outcome
 from claude_trio._protocol.records import LineBuffer
@@ -53,6 +54,8 @@ def play_back(entries: Iterable[dict[str, Any]], cut: Cut) -> Played:
                     tell(parse_record(line), *rest, now)
             case [{"status": status}]:
                 tell(Status(**status), now)
+            case [{"error": name, "kind": kind}]:
+                tell(getattr(claude_trio, name)("recorded", kind=kind), **entry.get("named", {}))
             case arguments:
                 tell(*arguments, now)
         _note(turns, played)

@@ -19,7 +19,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from claude_trio import Record, TurnManager
+from claude_trio import BackendError, Record, TurnManager
 from claude_trio._protocol.normalize import BOOKKEEPING
 from claude_trio._protocol.status import Status
 from claude_trio.testing import World, find_real_cli, isolated_world, open_loopback_api
@@ -27,8 +27,11 @@ from rows.play import is_old, play, version_of
 from rows.table import ROWS
 
 FOLDER: Final = Path(__file__).with_name("recordings")
-#: What a manager is told; everything ends with the time.
-TOLD: Final = ("submit", "resume", "entered", "feed", "feed_subagent", "observe", "interrupt_sent")
+#: What a manager is told; everything but `fail` ends with the time.
+TOLD: Final = (
+    *("submit", "resume", "entered", "feed", "feed_subagent", "observe", "interrupt_sent"),
+    "fail",
+)
 _LONGEST: Final = 2000  # characters that are kept of a text
 _DROPPED: Final = {"cwd", "gitBranch", "userType", "entrypoint", "hookInfos"}
 #: What is kept of a tool's structured result: what it says of a subagent.
@@ -50,14 +53,17 @@ def recording(world: World) -> Generator[list[Entry], None, None]:
 
     def telling(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
-        def tell(self: TurnManager, *arguments: Any) -> Any:
+        def tell(self: TurnManager, *arguments: Any, **named: Any) -> Any:
             managers.append(self)
             entry = {"do": name, "at": trio.current_time()}
             if plain := [_plain(a, world) for a in arguments if not isinstance(a, float)]:
                 entry["with"] = plain
-            if self is managers[0] and not _is_said_again(entry, told):
+            if named:
+                entry["named"] = named
+            at_rest = name == "fail" and self.outcome is not None  # so it fails nothing
+            if self is managers[0] and not at_rest and not _is_said_again(entry, told):
                 told.append(entry)
-            return method(self, *arguments)
+            return method(self, *arguments, **named)
 
         return tell
 
@@ -80,6 +86,8 @@ def _is_said_again(entry: Entry, told: list[Entry]) -> bool:
 def _plain(argument: Any, world: World) -> Any:
     if isinstance(argument, Record):
         return {"record": trim(argument.raw, world)}
+    if isinstance(argument, BackendError):
+        return {"error": type(argument).__name__, "kind": argument.kind}
     return {"status": attrs.asdict(argument)} if isinstance(argument, Status) else argument
 
 

@@ -1,4 +1,20 @@
-"""The rows."""
+"""The rows: each way in which a turn is known to end, what it comes to, and that the next one is right.
+
+The numbers say what a row is about: 2 normal turns, 3 stop reasons that are not the end, 4 things that
+run in the background, 5 errors of the API, 6 interrupts, 7 dialogs, 8 prompts from elsewhere, 9
+commands, compaction and hooks.
+
+What is known and has no row:
+
+* On 2.1.197 an MCP tool never moves to the background, ScheduleWakeup answers that nothing was
+  scheduled, and nothing goes on by itself after a usage limit: where that matters, `Row.old` is None.
+  A stalled stream ends there after five minutes, which nothing makes shorter.
+* An Esc before the first output of a turn, while a subagent runs in the background, leaves no trace in
+  any file: the row shows that the conversation is closed after ``interrupt_grace``.
+* What the CLI does about its background tasks while it is being ended is no turn: nobody reads it.
+* With nothing but loopback there is no name server; the CLI reports that as it does a name which is
+  not known.
+"""
 
 from __future__ import annotations
 

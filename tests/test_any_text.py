@@ -1,32 +1,39 @@
 """The model receives your text, or you get an error: generated texts through the real CLI.
 
 One example is a handful of texts. Those that the input box takes, as a paste or from the editor, go
-into one warm process, one after another; the others, and those again, into one written history. What the API then receives is
-compared, message by message, with what `normalized` says of each text.
+into one warm process, one after another; the others, and those again, into one written history. What
+the API then receives is compared, message by message, with what `normalized` says of each text.
+
+Some texts are tried each time: the longest one with tabs, every punctuation mark and every control
+character as the first one, and all that could end a paste. The tally at the end counts by which way
+each text really went.
 """
 
 from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 import trio
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from claude_trio import BackendOptions, Turn, open_backend
-from claude_trio._protocol.keys import normalized, way_of
+from claude_trio import BackendOptions, PtyClaudeProcess, Turn, open_backend
+from claude_trio._protocol import keys
+from claude_trio._protocol.keys import Way, normalized, way_of
 from claude_trio.testing import LoopbackApi, RecordedRequest, World
 
 pytestmark = pytest.mark.real_cli
 
 TOGETHER: Final = 12  # texts of one example
-EXAMPLES: Final = 26
+EXAMPLES: Final = 20
+LEAST: Final = 300  # texts that arrive, in all
+EACH_WAY: Final = 40
 DEEP: Final = settings().max_examples > 100  # in the profile of this name
 LONGEST: Final = 1_000_000  # characters
 
@@ -90,6 +97,20 @@ TEXT = st.integers(0, 99).flatmap(
 )
 
 
+#: A makefile of the greatest length that the editor takes.
+HUGE_AND_TABBED: Final = ("all:\n\tcc -c *.c\t# a tab\n" * (LONGEST // 20))[: LONGEST - 1] + "."
+PUNCTUATED: Final = [f"{first} is the first" for first in string.punctuation]
+CONTROLLED: Final = [f"{chr(code)} is the first" for code in (*range(32), 0x7F)]
+ENDED: Final = [
+    "a\x1b[201~\rb",
+    "\x1b[201~\x03\x03",
+    "x\x1b[201~\x1b[200~y",
+    "\x1b[201~/exit\r",
+    "tab\t\x1b[201~!touch nothing\r",
+    "\x9b201~\rz",
+]
+
+
 def user(content: str) -> dict[str, Any]:
     return {"role": "user", "content": content}
 
@@ -108,54 +129,85 @@ def arrived(request: RecordedRequest) -> list[str]:
     return found
 
 
-async def finish(turn: Turn) -> None:
-    with trio.fail_after(120):
-        assert await turn.get_final_text() == "ok"
+def pressed(written: Sequence[bytes]) -> Way:
+    """Return by which way a text went, from what was typed into the terminal."""
+    ways = {way for key, way in TYPED.items() if any(data.startswith(key) for data in written)}
+    (way,) = ways or {"transcript"}
+    return way
 
 
-async def send(
-    options: BackendOptions, api: LoopbackApi, tally: Counter[str], texts: Sequence[str]
-) -> None:
-    api.requests.clear()
-    meant = [text for text in texts if normalized(text)]
-    ways = [way_of(normalized(text)) for text in meant]
-    by_hand = [text for text, way in zip(meant, ways, strict=True) if way != "transcript"]
-    rest = [text for text, way in zip(meant, ways, strict=True) if way == "transcript"]
-    messages: list[dict[str, Any]] = []
-    async with open_backend(options) as backend:
-        for text in by_hand:
-            messages.append(user(text))
-            turn = backend.complete(messages)
-            await finish(turn)
-            assert normalized(text) == turn.prompt
-            assert turn.session is not None
-            assert turn.session.origin == "fresh"
-            assert normalized(text) == arrived(api.conversations[-1])[-1]
-            messages.append({"role": "assistant", "content": "ok"})
-        for text in rest:
-            messages += [user(text), {"role": "assistant", "content": "ok"}]
-        if rest:
-            await finish(backend.complete(messages[:-1]))
-        for text in set(texts) - set(meant):
-            with pytest.raises(ValueError, match="is empty"):
-                backend.complete([user(text)])
-    expected = [normalized(text) for text in (*by_hand, *rest)]
-    if expected:
-        assert expected == arrived(api.conversations[-1])
-    tally.update(ways)
+TYPED: Final[dict[bytes, Way]] = {b"\x1b[200~": "paste", keys.EDITOR: "editor"}
+
+
+@attrs.frozen
+class Sender:
+    """Sends texts, and counts by which way each has gone."""
+
+    options: BackendOptions
+    api: LoopbackApi
+    #: What was typed for the present text.
+    written: list[bytes]
+    tally: Counter[Way] = attrs.field(factory=Counter)
+
+    async def send(self, texts: Sequence[str]) -> None:
+        self.api.requests.clear()
+        meant = [text for text in texts if normalized(text)]
+        typed = [text for text in meant if way_of(normalized(text)) != "transcript"]
+        rest = [text for text in meant if way_of(normalized(text)) == "transcript"]
+        messages: list[dict[str, Any]] = []
+        async with open_backend(self.options) as backend:
+            for text in typed:
+                messages.append(user(text))
+                turn = backend.complete(messages)
+                await self.finish(turn, text)
+                assert way_of(normalized(text)) == self.count(turn)
+                assert normalized(text) == arrived(self.api.conversations[-1])[-1]
+                messages.append({"role": "assistant", "content": "ok"})
+            for text in rest:
+                messages += [user(text), {"role": "assistant", "content": "ok"}]
+            if rest:
+                turn = backend.complete(messages[:-1])
+                await self.finish(turn, rest[-1])
+                assert self.count(turn) == "transcript"
+                self.tally["transcript"] += len(rest) - 1
+            for text in set(texts) - set(meant):
+                with pytest.raises(ValueError, match="is empty"):
+                    backend.complete([user(text)])
+        expected = [normalized(text) for text in (*typed, *rest)]
+        if expected:
+            assert expected == arrived(self.api.conversations[-1])
+
+    async def finish(self, turn: Turn, text: str) -> None:
+        self.written.clear()
+        with trio.fail_after(120):
+            assert await turn.get_final_text() == "ok"
+        assert normalized(text) == turn.prompt
+
+    def count(self, turn: Turn) -> Way:
+        way = pressed(self.written)
+        assert turn.session is not None
+        assert turn.session.origin == ("resumed" if way == "transcript" else "fresh")
+        self.tally[way] += 1
+        return way
 
 
 # Of a text that differs and is long: the assertion shows where.
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 async def test_the_model_receives_any_text_exactly(
-    api: LoopbackApi, world: World, real_cli: Path
+    api: LoopbackApi, world: World, real_cli: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = BackendOptions(cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
     (world.cwd / "file.txt").write_text("the content of a file")
-    tally: Counter[str] = Counter()
-    check: Callable[[Sequence[str]], None] = partial(
-        trio.from_thread.run, partial(send, options, api, tally)
-    )
+    written: list[bytes] = []
+    write = PtyClaudeProcess.write
+
+    async def noted(process: PtyClaudeProcess, data: bytes) -> None:
+        written.append(data)
+        await write(process, data)
+
+    monkeypatch.setattr(PtyClaudeProcess, "write", noted)
+    sender = Sender(options, api, written)
+    assert ("editor", LONGEST) == (way_of(HUGE_AND_TABBED), len(HUGE_AND_TABBED))
 
     @settings(
         max_examples=settings().max_examples // TOGETHER if DEEP else EXAMPLES,
@@ -166,9 +218,12 @@ async def test_the_model_receives_any_text_exactly(
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(TEXT, min_size=TOGETHER, max_size=TOGETHER))
+    @example([*PUNCTUATED, HUGE_AND_TABBED])
+    @example([*CONTROLLED, *ENDED])
     def each_arrives(texts: list[str]) -> None:
-        check(texts)
+        trio.from_thread.run(sender.send, texts)
 
     await trio.to_thread.run_sync(each_arrives)
-    assert tally.total() >= 300
-    assert min(tally[way] for way in ("paste", "editor", "transcript")) >= 40
+    tally = dict(sender.tally)
+    assert sender.tally.total() >= LEAST, tally
+    assert min(sender.tally[way] for way in ("paste", "editor", "transcript")) >= EACH_WAY, tally

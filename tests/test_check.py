@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -257,6 +258,28 @@ async def test_cancelled_anywhere_no_program_is_left(world: World, tmp_path: Pat
 
     with trio.fail_after(200):
         assert await cancel_everywhere(lambda: check(options), look) > 5
+
+
+async def test_what_a_program_left_running_is_named(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claude_trio._sweep._POLITE", 1000.0)  # it is only asked
+    stubborn = program(
+        tmp_path / "claude",
+        "(trap '' TERM; exec sleep 1040) >/dev/null 2>&1 &\necho '2.1.331 (Claude Code)'",
+    )
+    options = BackendOptions(
+        cwd=world.cwd, cli_path=stubborn, env=world.env("http://127.0.0.1:9"), startup_timeout=60
+    )
+    with trio.fail_after(100), pytest.warns(ResourceWarning) as caught:
+        _, found = await states(options)
+    told = [str(warning.message) for warning in caught]
+    for command, text in zip(("--version", "auth status"), told, strict=True):
+        assert f"`claude {command}` was over" in text
+        match = re.search(r"Still running: (\d+) \(sleep\); they carry CLAUDE_TRIO_SESSION=", text)
+        assert match is not None, text
+        os.kill(int(match.group(1)), signal.SIGKILL)
+    assert "ok" == found["version"]
 
 
 def lines_of(file: Path) -> list[str]:

@@ -420,6 +420,23 @@ async def test_a_panel_that_opened_after_the_turn_is_closed_with_one_escape(
     assert 1 == len([entry for entry in fake.log("key") if entry["key"] == "\x1b"])
 
 
+async def test_nothing_is_typed_at_a_cli_that_does_not_say_what_it_is_doing(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("claude_trio._prompter._PROMPT_GRACE", 0.5)
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        assert await text_of(backend.complete(ask("one"))) == "echo: one"
+        typed = len([*fake.log("key"), *fake.log("paste")])
+        (status,) = (world.config_dir / "sessions").glob("*.json")
+        status.unlink()
+        again = backend.complete(ask("two", ("one", "echo: one")))
+        assert await text_of(again) == "echo: two"
+        assert again.session is not None
+        assert "resumed" == again.session.origin
+    assert typed == len([*fake.log("key"), *fake.log("paste")])
+
+
 async def test_an_api_error_without_an_end_record_fails_the_turn_and_keeps_the_process(
     world: World, make_fake: Fake
 ) -> None:

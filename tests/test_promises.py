@@ -189,6 +189,7 @@ async def test_the_cli_reports_an_error(
             await text_of(turn)
         assert type(caught.value) is error
         assert (kind, status) == (caught.value.kind, caught.value.status)
+        assert (kind == "auth") == ("/login" in str(caught.value))
         assert caught.value.partial
         assert turn.result is not None
         assert turn.result.is_error

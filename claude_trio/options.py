@@ -139,7 +139,7 @@ class BackendOptions:
             authority of the model's own words, and of the cache.
         max_sessions: How many processes there may be at a time; None for any number. When all are
             in use, calls wait in the order in which they came; one that is idle makes room, the
-            least recently used one first. An idle CLI holds about 230 MB (130 of them its own) and
+            least recently used one first. An idle CLI holds about 230 MB (140 of them its own) and
             uses about 1 % of a core, so the default, 8, is 1 to 2 GB.
         idle_timeout: Seconds until a process that nobody uses is ended; None for no limit. Its
             conversation goes on with another one, which takes the 1.5 to 2 seconds of a core that a

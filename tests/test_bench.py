@@ -50,4 +50,4 @@ async def test_the_benchmark_prints_each_of_its_rows(real_cli: Path) -> None:
     for (name, cells), row in zip(ROWS.items(), rows, strict=True):
         for expected, cell in zip([name, *cells], row, strict=True):
             assert re.fullmatch(expected, cell.strip()), f"{expected} is not {cell!r} in {row}"
-    assert 7 == len([line for line in printed.splitlines() if line.startswith("- ")])
+    assert 8 == len([line for line in printed.splitlines() if line.startswith("- ")])

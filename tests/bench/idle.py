@@ -35,6 +35,8 @@ class Idle:
         base: Bytes of resident memory of our own process before the first conversation.
         memory: The same with all of them.
         cli_memory: Bytes of resident memory of the CLIs, on average.
+        cli_own: Those of them that it shares with no other process, on average.
+        start_cpu: Seconds of a core that a CLI has used when its first turn is over, on average.
     """
 
     sessions: int
@@ -43,6 +45,8 @@ class Idle:
     base: int
     memory: int
     cli_memory: float
+    cli_own: float
+    start_cpu: float
 
 
 async def start(backend: ClaudeCodeBackend, count: int) -> None:
@@ -86,6 +90,8 @@ async def measure(cli: Path, count: int, seconds: float) -> Idle:
             base=base,
             memory=ours.memory_info().rss,
             cli_memory=sum(cli.memory_info().rss for cli in clis) / len(clis),
+            cli_own=sum(cli.memory_full_info().uss for cli in clis) / len(clis),
+            start_cpu=cli_before / len(clis),
         )
 
 

@@ -70,6 +70,7 @@ class Results:
         more = 1000 * statistics.median(ours.end - bare.end for ours, bare in pairs)
         ours, _, sdk = (spread.median for spread in spreads(self.warm, _end))
         ours_slow, _, sdk_slow = (spread.median for spread in spreads(self.slow, _end))
+        each = f"{megabytes(idle.cli_memory)}, of which {megabytes(idle.cli_own)} are its own"
         delay = 1000 * statistics.median(lines.session)
         return [
             f"Warm turn, claude_trio minus bare terminal: {more:+.1f} ms (aim: at most 5 ms).",
@@ -77,7 +78,8 @@ class Results:
             f"At human speed, claude_trio / SDK: {ours_slow / sdk_slow:.3f} (aim: at most 1.05).",
             f"Line to event: {delay:.1f} ms at {percent(lines.waiting)} of a core (aim: 5 ms at 1 %).",
             f"Own memory without a conversation: {megabytes(idle.base)}.",
-            f"CLIs at rest: {percent(idle.cli_cpu)} of a core, {megabytes(idle.cli_memory)} each.",
+            f"Each CLI at rest: {percent(idle.cli_cpu / idle.sessions)} of a core, {each}.",
+            f"Start of a CLI, with its first turn: {idle.start_cpu:.1f} s of a core.",
             self.imports.to_line(),
         ]
 

@@ -8,7 +8,9 @@ interval only has to let time-outs be noticed.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +60,7 @@ class SessionFiles:
         self._subagents = SubagentFiles(self.transcript, on_parse_error)
         self._status_file: StatusFile | None = None
         self._believed = False
-        self._has_history = False
+        self._undo: Callable[[], object] = lambda: None
         self._intervals = _POLLED_INTERVALS
         self._wake = trio.Event()
 
@@ -69,21 +71,24 @@ class SessionFiles:
             OSError: It could not be written.
         """
         create_transcript(self.transcript, history)
-        self._has_history = True
+        self._undo = self.transcript.unlink
         self._watcher = JsonlWatcher(
             self.transcript, offset=len(history), on_parse_error=self._on_parse_error
         )
 
-    def begin_at_end(self, added: bytes = b"") -> None:
+    def begin_at_end(self, added: bytes = b"", undo: bytes = b"") -> None:
         """Take up a transcript that another process has written; what follows will be read.
 
         Args:
             added: What to add to it first.
+            undo: What to add if the process that is to read it does not get ready.
 
         Raises:
             OSError: It cannot be read, or written; then it is as it was.
         """
         size = append(self.transcript, added)
+        if undo:
+            self._undo = partial(_append, self.transcript, undo)
         self._watcher = JsonlWatcher(
             self.transcript, offset=size, on_parse_error=self._on_parse_error
         )
@@ -125,11 +130,11 @@ class SessionFiles:
         """Remove the status file of a process that has ended and could not do it itself.
 
         Args:
-            used: Whether the process has got ready; if not, a history written for it goes too.
+            used: Whether the process has got ready; if not, what was written for it is undone.
         """
         with contextlib.suppress(OSError):
-            if self._has_history and not used:
-                self.transcript.unlink(missing_ok=True)
+            if not used:
+                self._undo()
         with contextlib.suppress(OSError):
             if self._status_file is not None:
                 self._status_file.remove(self.session_id)
@@ -192,3 +197,10 @@ class SessionFiles:
             interval = 0.0
         with trio.move_on_after(interval):
             await self._wake.wait()
+
+
+def _append(path: Path, line: bytes) -> None:
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+        file.write(b"\n" + line if torn else line)

@@ -12,7 +12,13 @@ from ._files import SessionFiles
 from ._launch import snapshot_arguments
 from ._protocol import failures
 from ._protocol.history import Conversation
-from ._protocol.past import next_record, whole_lines, without_tasks
+from ._protocol.past import (
+    next_record,
+    rewind_record,
+    version_of,
+    whole_lines,
+    without_tasks,
+)
 from ._protocol.verify import HistoryCheck
 from ._session_info import Origin, SessionInfo
 from .events import Event
@@ -39,12 +45,14 @@ class Opening:
     Attributes:
         origin: As in `SessionInfo`.
         before: The process whose own transcript is gone on with.
+        cli_version: Which CLI has written that transcript; None if it was none.
         check: Judges whether the model has seen the history; None if that is not in question.
         notes: What the caller is to be told.
     """
 
     origin: Origin = "fresh"
     before: SessionInfo | None = None
+    cli_version: str | None = None
     check: HistoryCheck | None = None
     notes: tuple[Event, ...] = ()
 
@@ -55,11 +63,10 @@ class Opening:
 
     def arguments(self, session_id: str, options: BackendOptions, cold: Cold) -> list[str]:
         """Return the arguments that tell the CLI which conversation it is in."""
-        if self.before is not None:
-            return ["--resume", session_id, *snapshot_arguments(options, self.before.cli_version)]
-        if self.origin == "resumed":
-            return ["--resume", session_id, *cold.flags]
-        return ["--session-id", session_id]
+        if self.origin == "fresh":
+            return ["--session-id", session_id]
+        answer = () if self.at_rest else cold.flags
+        return ["--resume", session_id, *answer, *snapshot_arguments(options, self.cli_version)]
 
     def environment(self, cold: Cold) -> dict[str, str]:
         """Return the variables that tell it to answer the prompt that it finds."""
@@ -92,7 +99,7 @@ def open_after(files: SessionFiles, ended: SessionInfo) -> Opening:
         files.begin_at_end()
     except OSError as exc:
         raise failures.unreadable(exc, files.session_id) from exc
-    return Opening("resumed", before=ended)
+    return Opening("resumed", before=ended, cli_version=ended.cli_version)
 
 
 def open_past(
@@ -122,7 +129,8 @@ def open_past(
         if past.fork:
             files.begin_with(data + prompt)
         else:
-            files.begin_at_end(prompt)
+            undo = rewind_record(data, session_id=past.session_id) if prompt else b""
+            files.begin_at_end(prompt, undo)
     except OSError as exc:
         raise failures.not_written(files.transcript, exc, files.session_id) from exc
-    return Opening("resumed")
+    return Opening("resumed", cli_version=version_of(data))

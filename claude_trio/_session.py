@@ -645,10 +645,7 @@ class Session:
             failure = self._defect or self._start_failure
             ready = self._started.is_set() and self._start_failure is None
             if not self._started.is_set():
-                failure = failure or startup_error(
-                    "exited", "it was stopped", self.session_id, self._process
-                )
-                self._start_failure = failure
+                failure = self._start_failure = failure or failures.closed(self.session_id)
                 self._started.set()
             self.turns.fail(failure or failures.closed(self.session_id))
             self._close_turn(ended=True)

@@ -15,30 +15,46 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import pytest
 import trio
 
-from claude_trio import BackendOptions, ClaudeCodeBackend, SessionError, Turn, open_backend
+from claude_trio import (
+    BackendOptions,
+    ClaudeCodeBackend,
+    SessionError,
+    StartupError,
+    Turn,
+    open_backend,
+)
 from claude_trio._backend import _check_past
 from claude_trio._lock import _NAME, SessionLock
 from claude_trio._protocol.history import parse_messages
+from claude_trio._protocol.past import find_end
 from claude_trio._protocol.transcript import project_key, write_transcript
 from claude_trio._session import Session
-from claude_trio.testing import Die, Echo, FakeCLI, Gate, Hang, World, cancel_everywhere
+from claude_trio.testing import (
+    Die,
+    Echo,
+    FakeCLI,
+    Gate,
+    Hang,
+    Startup,
+    World,
+    cancel_everywhere,
+)
 
 NOWHERE: Final = "http://127.0.0.1:9"  # the stand-in asks no model
 OWNER: Final = Path(__file__).with_name("killed_owner.py")
 ID: Final = "00000000-0000-4000-8000-000000000001"
+Fake: TypeAlias = Callable[..., FakeCLI]
 
 
 @pytest.fixture
-def fake(world: World) -> FakeCLI:
-    directory = world.root / "fake"
-    directory.mkdir()
-    return FakeCLI(directory)
+def fake(make_fake: Fake) -> FakeCLI:
+    return make_fake()
 
 
 @pytest.fixture(autouse=True)
@@ -399,6 +415,22 @@ async def test_a_session_can_be_closed(world: World, fake: FakeCLI) -> None:
         assert resumed(await answer(backend.complete(ask("again", "hi"))))
 
 
+async def test_a_session_can_be_closed_while_it_starts(world: World, make_fake: Fake) -> None:
+    fake = make_fake(startup=Startup(kind="hang"))
+    async with open_backend(options(world, fake)) as backend, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def hang() -> None:
+            with pytest.raises(SessionError, match="was closed") as caught:
+                await answer(backend.complete(ask("hi")))
+            assert "closed" == caught.value.kind
+
+        await until(lambda: [s.pid for s in backend.sessions if s.pid])
+        (session,) = backend.sessions
+        assert "starting" == session.state
+        assert await backend.close_session(session.session_id)
+
+
 # -- conversations by name
 
 
@@ -490,6 +522,26 @@ async def test_a_prompt_that_was_never_answered_is_not_asked_twice(
     async with open_backend(options(world, fake)) as backend:
         await answer(backend.complete(ask("two"), session_id=ID))
     assert ["one", "two"] == [text for role, text in said(path) if role == "user"]
+
+
+@pytest.mark.parametrize("end", [None, "two"])
+async def test_a_start_that_fails_leaves_no_prompt_in_the_transcript(
+    world: World, make_fake: Fake, end: str | None
+) -> None:
+    """Unless it stood there before."""
+    fake = make_fake(startup=Startup(kind="exit", text="no", code=1))
+    path = write(world, "one", end=end)
+    before = path.read_bytes()
+    async with open_backend(options(world, fake)) as backend:
+        for _ in range(2):
+            with pytest.raises(StartupError):
+                await answer(backend.complete(ask("two"), session_id=ID))
+            with pytest.raises(StartupError):
+                await answer(backend.complete(ask("two"), session_id=ID, fork=True))
+    assert [path] == [*path.parent.iterdir()]
+    assert path.read_bytes().startswith(before)
+    assert find_end(before) == find_end(path.read_bytes())
+    assert end is None or path.read_bytes() == before
 
 
 async def test_two_never_write_into_one_transcript(world: World, fake: FakeCLI) -> None:

@@ -16,7 +16,14 @@ from typing import Any, Final, TypeAlias
 import pytest
 import trio
 
-from claude_trio import BackendOptions, SessionError, Turn, open_backend, open_pty_process
+from claude_trio import (
+    BackendOptions,
+    PtyClaudeProcess,
+    SessionError,
+    Turn,
+    open_backend,
+    open_pty_process,
+)
 from claude_trio._lock import _NAME
 from claude_trio._protocol.status import parse_status
 from claude_trio.testing import LoopbackApi, RecordedRequest, Reply, World
@@ -100,20 +107,11 @@ async def test_a_session_of_a_claude_run_by_hand_goes_on(
     api.reply("Hello, human.")
     argv = [str(real_cli), "--session-id", ID, "--model", MODEL]
 
-    async def idle(status: Path) -> None:
-        while not is_idle(status):
-            await trio.sleep(0.05)
-        await trio.sleep(0.3)  # 2.1.197 takes no Enter before
-
     with trio.fail_after(240):
         async with open_pty_process(argv, cwd=world.cwd, env=world.env(api.base_url)) as by_hand:
-            status = world.config_dir / "sessions" / f"{by_hand.pid}.json"
-            await idle(status)
-            await by_hand.write(b"\x1b[200~hello\x1b[201~")
-            await trio.sleep(0.5)
-            await by_hand.write(b"\r")
+            await type_into(by_hand, world, "hello")
             (transcript,) = await until_ended(world)
-            await idle(status)
+            await until_idle(by_hand, world)
             async with open_backend(options(model=MODEL)) as backend:
                 with pytest.raises(SessionError, match=f"process {by_hand.pid}") as caught:
                     await answer(backend.complete(user("and?"), session_id=ID))
@@ -149,6 +147,21 @@ async def test_a_session_of_a_claude_run_by_hand_goes_on(
         assert (True, False) == (first.result.resumed, second.result.resumed)
     assert transcript.read_bytes().startswith(before)
     assert "No response requested" not in json.dumps([r.body for r in api.requests])
+
+
+async def type_into(by_hand: PtyClaudeProcess, world: World, words: str) -> None:
+    """Type a prompt into a CLI, as its user does; return when Enter is pressed."""
+    await until_idle(by_hand, world)
+    await by_hand.write(b"\x1b[200~" + words.encode() + b"\x1b[201~")
+    await trio.sleep(0.5)
+    await by_hand.write(b"\r")
+
+
+async def until_idle(by_hand: PtyClaudeProcess, world: World) -> None:
+    status = world.config_dir / "sessions" / f"{by_hand.pid}.json"
+    while not is_idle(status):
+        await trio.sleep(0.05)
+    await trio.sleep(0.3)  # 2.1.197 takes no Enter before
 
 
 def is_idle(status: Path) -> bool:
@@ -194,3 +207,52 @@ async def test_the_owner_is_killed_in_a_turn_and_another_program_asks_again(
             assert transcript == turn.session.transcript
     assert ["wait"] == conversation(api.conversations[-1])
     assert [] == [*world.config_dir.glob(f"{_NAME}/*")]
+
+
+async def test_a_prompt_that_was_cancelled_before_the_cli_was_ready_was_never_said(
+    options: Options, api: LoopbackApi, world: World, real_cli: Path
+) -> None:
+    """Neither to this package afterwards, nor to whoever takes up the session by hand."""
+    async with open_backend(options(model=MODEL)) as backend:
+        turn = backend.complete(user("one"))
+        await answer(turn)
+        assert turn.session is not None
+        name, transcript = turn.session.session_id, turn.session.transcript
+        for by_hand in (False, True):
+            await backend.close_session(name)
+            before = transcript.read_bytes()
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(answer, backend.complete(user("no"), session_id=name))
+                    with trio.fail_after(240):
+                        while not any(session.pid for session in backend.sessions):
+                            await trio.sleep(0.01)
+                    scope.cancel()
+            assert () == backend.sessions
+            assert transcript.read_bytes().startswith(before)
+            if not by_hand:
+                await answer(backend.complete(user("two"), session_id=name))
+                continue
+            argv = [str(real_cli), "--resume", name, "--model", MODEL]
+            async with open_pty_process(argv, cwd=world.cwd, env=world.env(api.base_url)) as hand:
+                with trio.fail_after(240):
+                    await type_into(hand, world, "two")
+                    while "two" not in conversation(api.conversations[-1])[3:]:
+                        await trio.sleep(0.05)
+        assert ["one", "ok", "two", "ok", "two"] == conversation(api.conversations[-1])
+
+
+async def test_a_system_prompt_of_the_options_holds_for_a_session_that_began_without_it(
+    options: Options, api: LoopbackApi
+) -> None:
+    async with open_backend(options(model=MODEL)) as backend:
+        turn = backend.complete(user("one"))
+        await answer(turn)
+        assert turn.session is not None
+        name = turn.session.session_id
+    own = options(model=MODEL, system_prompt="You are a heron.")
+    async with open_backend(own) as backend:
+        for fork in (True, False):
+            await answer(backend.complete(user("two"), session_id=name, fork=fork))
+            assert "You are a heron." in json.dumps(api.conversations[-1].body["system"])
+            assert ["one", "ok", "two"] == conversation(api.conversations[-1])

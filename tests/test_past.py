@@ -15,6 +15,8 @@ from claude_trio._protocol.past import (
     find_end,
     lines_until,
     next_record,
+    rewind_record,
+    version_of,
     whole_lines,
     without_tasks,
 )
@@ -134,6 +136,21 @@ def test_tasks_that_ended_with_their_process_are_left_out(name: str) -> None:
 def test_what_only_speaks_of_tasks_stays(result: object) -> None:
     data = lines(ONE, {**said("user", "3", "1", "x"), "toolUseResult": result})
     assert data == without_tasks(data)
+
+
+@pytest.mark.parametrize("records", [(ONE, TWO, ENDED), (ONE, ATTACHED), (ONE, TWO)])
+def test_what_was_added_can_be_taken_back(records: Any) -> None:
+    data = lines(*records)
+    (message,) = parse_messages([{"role": "user", "content": "x"}]).messages
+    grown = data + next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    assert find_end(data) != find_end(grown)
+    assert find_end(data) == find_end(grown + rewind_record(data, session_id="s"))
+
+
+def test_the_version_of_a_transcript_is_that_of_its_newest_record() -> None:
+    assert version_of(lines(ONE)) is None
+    old, new = {**ONE, "version": "2.1.197"}, {**TWO, "version": "2.1.331"}
+    assert "2.1.331" == version_of(lines(old, new, {"type": "mode"}) + b'{"torn')
 
 
 def conversation() -> list[Raw]:

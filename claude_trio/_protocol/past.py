@@ -152,6 +152,31 @@ def next_record(
     return line if data.endswith(b"\n") else b"\n" + line
 
 
+def rewind_record(data: bytes, *, session_id: str) -> bytes:
+    """Return what to add to a transcript that has grown, so that a CLI goes on from where it ended.
+
+    Args:
+        data: The transcript as it was.
+        session_id: Its session.
+    """
+    leaf, _ = find_end(data) or (None, None)
+    record = {
+        "type": "last-prompt",
+        "leafUuid": leaf,
+        "explicit": True,
+        "sessionId": session_id,
+    }
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def version_of(data: bytes) -> str | None:
+    """Return the version of the CLI that was the last to write into a transcript, if any says so."""
+    for line in reversed(data.splitlines()):
+        if isinstance(version := parse(line).get("version"), str):
+            return version
+    return None
+
+
 def _content(record: Mapping[str, Any]) -> object:
     message = record.get("message")
     content = message.get("content") if isinstance(message, dict) else None

@@ -20,7 +20,7 @@ _LEADS = {
     (State.BEHIND, Step.END_OTHER): State.SUBMITTED,
     (State.AUTONOMOUS, Step.END_OTHER): State.IDLE,
 }
-_STAYS = {Step.ACKNOWLEDGE, Step.ENTER_AGAIN, Step.REFUSE}
+_STAYS = {Step.ACKNOWLEDGE, Step.ENTER_AGAIN, Step.HOLD, Step.REFUSE}
 
 
 def leads_to(state: State, step: Step) -> State:

@@ -145,6 +145,8 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.PROMPT: _S.ACCEPT,
         _G.ABSORBED: _S.JOIN,
         _G.ENQUEUED: _S.ACKNOWLEDGE,
+        _G.COMPACTED: _S.HOLD,
+        _G.CONTINUATION: _S.HOLD,
         _G.REJECTED: _S.REJECT,
         _G.END: _S.END_OTHER,
         _G.INTERRUPTED: _S.END_OTHER,
@@ -192,7 +194,8 @@ DEFAULT: Final[Mapping[State, Step]] = {
 
 #: Where a turn of ours is open.
 _OPEN: Final = frozenset({State.SUBMITTED, State.BEHIND, State.RUNNING, State.CLOSING})
-_BEFORE_COMMANDS: Final = frozenset({Signal.COMPACTED, Signal.CONTINUATION})
+#: What may stand before the prompt that it belongs to.
+_BEFORE: Final = frozenset({Signal.COMPACTED, Signal.CONTINUATION})
 
 
 @attrs.define(eq=False)
@@ -376,10 +379,18 @@ class TurnManager:
             count = record.raw.get("pendingBackgroundAgentCount")
             self._pending = count if isinstance(count, int) else 0
             signal = Signal.EARLY_END if self._unheard else Signal.END
+        elif signal is Signal.PROMPT and self._is_another(record):
+            signal = Signal.AUTO_PROMPT
         elif signal is Signal.INTERRUPTED and self._mark_is_due:
             self._mark_is_due, signal = False, Signal.NOTE
         self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
         return self.take()
+
+    def _is_another(self, record: Record) -> bool:
+        """Whether it is somebody else's, which has waited: 2.1.197 may write it before a command."""
+        ours = self._turn.prompt
+        command = ours is not None and ours.startswith("/")
+        return command and _is_queued(record) and normalized(record.text) != ours
 
     def feed_subagent(self, record: Record, tool_use_id: str, now: float) -> list[Event]:
         """Take the next record of a subagent's transcript; return the events it adds to the turn.
@@ -585,12 +596,12 @@ class TurnManager:
         self.state = State.RUNNING
         turn = self._turn
         turn.acknowledged, self._prompt_uuid = True, record.uuid
-        if record.is_command:
-            # A command is recorded behind a caveat for the model, and behind a compaction if it asked
-            # for one.
-            for early in [held for held in turn.held if signal_of(held) in _BEFORE_COMMANDS]:
-                turn.held.remove(early)
-                self._emit(early, signal_of(early))
+        # A command is recorded behind a caveat for the model, and behind a compaction if it asked for
+        # one. 2.1.197 may write a prompt only behind the compaction that it has caused.
+        ahead = turn.held if record.is_command else _leading_up(record, turn.held)
+        for early in [held for held in ahead if signal_of(held) in _BEFORE]:
+            turn.held.remove(early)
+            self._emit(early, signal_of(early))
         self._emit(record, Signal.PROMPT)
         prompt = turn.prompt
         if prompt is None or normalized(record.text) == prompt or _runs(record, prompt):
@@ -771,6 +782,16 @@ class TurnManager:
 def _calls(record: Record) -> set[str]:
     """Return the ids of the tool calls in a record."""
     return {str(block.get("id")) for block in record.blocks if block.get("type") == "tool_use"}
+
+
+def _leading_up(record: Record, held: list[Record]) -> list[Record]:
+    """Return those of the held records that a record hangs on, the first one first."""
+    known = {other.uuid: other for other in held if other.uuid is not None}
+    found: list[Record] = []
+    while (parent := known.pop(record.parent_uuid or "", None)) is not None:
+        found.insert(0, parent)
+        record = parent
+    return found
 
 
 def _is_queued(record: Record | None) -> bool:

@@ -18,6 +18,7 @@ from claude_trio._protocol.records import LineBuffer
 from claude_trio._protocol.status import Status
 
 _LOOK: Final = 0.05  # seconds between two looks
+_TOGETHER: Final = 0.5  # seconds between two records that may be read at once
 _AFTER: Final = 30.0  # seconds that time goes on behind the last entry
 
 Cut = Callable[[bytes], Iterable[bytes]]
@@ -69,21 +70,23 @@ def _in_pieces(
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yield the entries with their bytes; a record's may come with those of the record before it.
 
-    Records of one file that were read one behind the other are one stream of bytes, which is cut
+    Records of one file that were read soon one behind the other are one stream of bytes, which is cut
     anywhere. A piece is read when its last byte is there, but never behind what came after it.
     """
     waiting: list[dict[str, Any]] = []
     for entry in (*entries, {"do": "the end"}):
-        if waiting and (entry["do"], entry.get("with", [])[1:]) != (
-            waiting[0]["do"],
-            waiting[0]["with"][1:],
-        ):
+        if waiting and not _is_behind(entry, waiting):
             yield from _cut_stream(waiting, cut)
             waiting = []
         if entry["do"] in {"feed", "feed_subagent"}:
             waiting.append(entry)
         elif entry["do"] != "the end":
             yield entry, b""
+
+
+def _is_behind(entry: dict[str, Any], waiting: list[dict[str, Any]]) -> bool:
+    same = (entry["do"], entry.get("with", [])[1:]) == (waiting[0]["do"], waiting[0]["with"][1:])
+    return same and entry["at"] - waiting[-1]["at"] < _TOGETHER
 
 
 def _cut_stream(entries: list[dict[str, Any]], cut: Cut) -> Iterator[tuple[dict[str, Any], bytes]]:

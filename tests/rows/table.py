@@ -1158,7 +1158,11 @@ ROWS: Final = (
             messages=0,
             unprompted="prompt text end",
         ),
-        old={"events": f"prompt interrupt{OR}prompt"},  # or the mark comes behind the next prompt
+        # Or the mark comes behind the next prompt.
+        old={
+            "events": f"prompt interrupt{OR}prompt",
+            "unprompted": f"prompt text end{OR}prompt interrupt text end",
+        },
     ),
     Row(
         name="6-in-a-retry",
@@ -1438,6 +1442,9 @@ ROWS: Final = (
         # At once, 2.1.197 would let it hang on the turn before.
         script=says("<summary>it was long</summary>", Reply("after it", delay=0.5)),
         seen=Seen(events="prompt compact_boundary cli text end", text="after it"),
+        old={
+            "events": f"prompt compact_boundary cli text end{OR}compact_boundary cli prompt text end"
+        },
     ),
     Row(
         name="9-compacts-between-tools",

@@ -1121,6 +1121,43 @@ def test_a_prompt_that_is_written_a_second_time_is_no_other_prompt(drive: Drive)
     assert State.IDLE is state_of(drive)
 
 
+def test_a_compaction_may_stand_before_the_prompt_that_has_caused_it(drive: Drive) -> None:
+    drive.submit()
+    script = drive.script
+    late = script.done(7)
+    boundary = script.system("compact_boundary", parentUuid=None)
+    summary = script.user("It was long.", isCompactSummary=True)
+    assert [] == drive.feed(late, boundary, summary)
+    assert ["compact_boundary", "cli", "prompt"] == kinds(drive.feed(script.prompt()))
+    drive.feed(script.answer(text("hi")), script.done(8))
+    assert ("completed", 8) == (drive.outcome.kind, drive.outcome.result.duration_ms)
+    assert ["turn_duration"] == kinds(drive.turns.unprompted)
+
+
+def test_a_prompt_of_somebody_else_may_be_written_before_the_command_that_ran(
+    drive: Drive,
+) -> None:
+    drive.submit("/compact")
+    drive.status("busy")
+    script = drive.script
+    drive.feed(
+        script.system("compact_boundary", parentUuid=None),
+        script.prompt("from elsewhere", "queued"),
+    )
+    assert State.BEHIND is state_of(drive)
+    drive.feed(
+        script.user("It was long.", isCompactSummary=True),
+        script.user("<local-command-caveat>x", isMeta=True),
+        script.user("<command-name>/compact</command-name>"),
+        script.user("<local-command-stdout>Compacted"),
+        script.answer(text("second")),
+        script.done(),
+    )
+    assert "local_command" == drive.outcome.kind
+    assert ["compact_boundary", "cli", "cli", "prompt", "cli"] == kinds(drive.turns.events)
+    assert ["prompt", "second", "turn_duration"] == kinds(drive.turns.unprompted)
+
+
 # -- the last words of subagents
 
 

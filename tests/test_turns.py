@@ -1226,6 +1226,22 @@ def test_a_subagent_that_is_not_heard_for_long_is_not_waited_for(running: Drive)
     assert "turn_duration" == kinds(running.turns.events)[-1]
 
 
+def test_a_turn_of_the_clis_own_does_not_wait_for_a_subagent_of_ours(running: Drive) -> None:
+    with_subagent(running)
+    running.feed(running.script.done(), running.script.auto_prompt(), running.script.done())
+    assert State.IDLE is state_of(running)
+
+
+def test_an_end_that_is_written_before_its_prompt_waits_for_a_subagent_too(drive: Drive) -> None:
+    drive.submit()
+    prompt = drive.script.prompt()
+    with_subagent(drive)
+    drive.feed(drive.script.done(), prompt)
+    assert State.CLOSING is state_of(drive)
+    hear(drive, Script().answer(text("found")))
+    assert "completed" == drive.outcome.kind
+
+
 @pytest.mark.parametrize("source", ["system", "typed"])
 def test_a_turn_that_waits_for_its_subagent_is_over_when_another_begins(
     running: Drive, source: str

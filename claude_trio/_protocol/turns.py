@@ -225,7 +225,7 @@ class _Turn:
     #: By the call of each subagent that was heard, its newest words.
     heard: dict[str, str] = attrs.field(factory=dict)
     #: The record that ends the turn, while subagents are still to be heard; and when it was read.
-    end: Record | None = None
+    end: list[Record] = attrs.field(factory=list)
     ended_at: float = 0.0
     #: What the turn fails by, however it ends.
     doom: BackendError | None = None
@@ -374,17 +374,22 @@ class TurnManager:
         self._last_record_at = now
         if record.uuid is not None and record.uuid == self._prompt_uuid:
             return []  # 2.1.197 writes the prompt again behind a compaction
+        self._follow(record, now)
+        return self.take()
+
+    def _follow(self, record: Record, now: float) -> None:
+        """Do as the table says for a record, by what is known besides."""
         signal = signal_of(record)
         if signal is Signal.END:
             count = record.raw.get("pendingBackgroundAgentCount")
             self._pending = count if isinstance(count, int) else 0
-            signal = Signal.EARLY_END if self._unheard else Signal.END
+            if self.state is State.RUNNING and self._unheard:
+                signal = Signal.EARLY_END
         elif signal is Signal.PROMPT and self._is_another(record):
             signal = Signal.AUTO_PROMPT
         elif signal is Signal.INTERRUPTED and self._mark_is_due:
             self._mark_is_due, signal = False, Signal.NOTE
         self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, record, now)
-        return self.take()
 
     def _is_another(self, record: Record) -> bool:
         """Whether it is somebody else's, which has waited: 2.1.197 may write it before a command."""
@@ -549,9 +554,9 @@ class TurnManager:
                     self.outcome = attrs.evolve(self.outcome, restored=False, reusable=False)
                 self._put_aside(record)
                 self.state = State.AUTONOMOUS
-            case Step.WAIT:
-                self._turn.end, self._turn.ended_at = record, now
-                self.state = State.CLOSING
+            case Step.WAIT if record is not None:
+                self._turn.end.append(record)
+                self._turn.ended_at, self.state = now, State.CLOSING
             case Step.CLOSE:
                 self._close()
             case Step.GIVE_WAY:
@@ -569,10 +574,10 @@ class TurnManager:
 
     def _close(self) -> None:
         """End our turn, as the record says that was read before its subagents were."""
-        record, self._turn.end = self._turn.end, None
-        if record is not None:
+        for record in self._turn.end:
             self._emit(record, Signal.END)
-        self._conclude(Step.COMPLETE, record)
+        self._turn.end.clear()
+        self._conclude(Step.COMPLETE, None)
 
     def _put_aside(self, record: Record | None, tool_use_id: str | None = None) -> None:
         if record is None:
@@ -616,8 +621,7 @@ class TurnManager:
             return
         for early in [other for other in held if other.parent_uuid == record.uuid]:
             held.remove(early)
-            signal = signal_of(early)
-            self._do(TABLE[self.state].get(signal, DEFAULT[self.state]), signal, early, now)
+            self._follow(early, now)
 
     def _emit(self, record: Record, signal: Signal) -> None:
         match signal:

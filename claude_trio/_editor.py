@@ -23,7 +23,7 @@ from typing import Final
 import attrs
 import trio
 
-from ._private import make_directory, restore_directory
+from ._private import PrivateDirectory
 from ._protocol import keys
 from ._pty import PtyClaudeProcess
 
@@ -45,6 +45,7 @@ class Editor:
     """
 
     environment: Mapping[str, str]
+    _place: PrivateDirectory
     _pipe: Path
 
     async def put(self, process: PtyClaudeProcess, text: str) -> bool:
@@ -63,7 +64,7 @@ class Editor:
             ProcessError: The terminal is closed.
             OSError: The pipe could not be made or opened: no descriptor is left, say.
         """
-        restore_directory(self._pipe.parent)  # who tidies up temporary files may have removed it
+        self._place.restore()  # who tidies up temporary files may have removed it
         os.mkfifo(self._pipe, 0o600)
         try:
             await process.write(keys.EDITOR)
@@ -125,13 +126,13 @@ def open_editor(environment: Mapping[str, str]) -> Generator[Editor | None, None
         if program is not None and not {"EDITOR", "VISUAL"} & environment.keys():
             with contextlib.suppress(OSError):  # no room for temporary files: there is another way
                 # Of mode 0700, so that nobody else gets at the pipe.
-                place = make_directory()
-                pipe = place / "prompt"
+                place = PrivateDirectory.make()
+                pipe = place.path / "prompt"
                 if _SAFE.fullmatch(program) and _SAFE.fullmatch(str(pipe)):
                     command = f"{program} {pipe}"
-                    editor = Editor({"EDITOR": command, "VISUAL": command}, pipe)
+                    editor = Editor({"EDITOR": command, "VISUAL": command}, place, pipe)
         yield editor
     finally:
         if place is not None:
             with contextlib.suppress(OSError):  # it is empty, unless somebody else uses it
-                place.rmdir()  # which needs no descriptor, as looking through it would
+                place.path.rmdir()  # which needs no descriptor, as looking through it would

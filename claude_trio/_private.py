@@ -12,35 +12,53 @@ import secrets
 import stat
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+import attrs
 
 _PREFIX: Final = "claude-trio-"
 _FILE_MODE: Final = 0o600
 _DIRECTORY_MODE: Final = 0o700
+_OTHERS: Final = 0o077
 
 
-def make_directory() -> Path:
-    """Make a new directory for temporary files, which its user is to remove.
+@attrs.frozen
+class PrivateDirectory:
+    """A directory for temporary files, which its user is to remove.
 
-    Raises:
-        OSError: It could not be made.
+    Attributes:
+        path: Where it is.
     """
-    return Path(tempfile.mkdtemp(prefix=_PREFIX))
 
+    path: Path
+    #: What it was like when it was new: some file systems have owners and modes of their own.
+    _owner: int
+    _mode: int
 
-def restore_directory(path: Path) -> None:
-    """Make a directory again if somebody has removed it.
+    @classmethod
+    def make(cls) -> Self:
+        """Make a new one.
 
-    Its name is no secret, so somebody else may have put something in its place.
+        Raises:
+            OSError: It could not be made.
+        """
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        made = path.lstat()
+        return cls(path, made.st_uid, made.st_mode)
 
-    Raises:
-        OSError: It could not be made, or what is there may be entered by others.
-    """
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=_DIRECTORY_MODE)
-    found = path.lstat()
-    if not (stat.S_ISDIR(found.st_mode) and _is_ours(found, _DIRECTORY_MODE)):
-        raise PermissionError(f"{path} is not the private directory that it was")
+    def restore(self) -> None:
+        """Make it again if somebody has removed it.
+
+        Its name is no secret, so somebody else may have put something in its place.
+
+        Raises:
+            OSError: It could not be made, or what is there may be entered by others.
+        """
+        with contextlib.suppress(FileExistsError):
+            self.path.mkdir(mode=_DIRECTORY_MODE)
+        found = self.path.lstat()
+        if (self._owner, self._mode) != (found.st_uid, found.st_mode):
+            raise PermissionError(f"{self.path} is not the private directory that it was")
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -70,12 +88,7 @@ def restore_file(path: Path, data: bytes) -> None:
         OSError: It could not be written.
     """
     with contextlib.suppress(OSError):
-        found = path.lstat()
-        regular = stat.S_ISREG(found.st_mode) and _is_ours(found, _FILE_MODE)
-        if regular and path.read_bytes() == data:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and not mode & _OTHERS and path.read_bytes() == data:
             return
     write_file(path, data)
-
-
-def _is_ours(found: os.stat_result, mode: int) -> bool:
-    return found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == mode

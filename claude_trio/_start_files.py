@@ -19,7 +19,7 @@ import attrs
 
 from ._host.host import Host
 from ._launch import merge_settings
-from ._private import make_directory, restore_directory, restore_file
+from ._private import PrivateDirectory, restore_file
 from ._protocol.hooks import merged
 from .errors import ProcessError
 from .options import BackendOptions
@@ -30,13 +30,17 @@ class StartFiles:
     """The files of one backend.
 
     Attributes:
-        directory: What they lie in.
         flags: Each of them, by the flag that gives it to the CLI.
     """
 
-    directory: Path
     flags: Mapping[str, Path]
+    _place: PrivateDirectory
     _contents: Mapping[str, bytes] = attrs.field(repr=False)
+
+    @property
+    def directory(self) -> Path:
+        """What they lie in."""
+        return self._place.path
 
     def restore(self) -> None:
         """Write again what is not there any more, or not as it was written.
@@ -45,7 +49,7 @@ class StartFiles:
             ProcessError: It could not be written.
         """
         try:
-            restore_directory(self.directory)
+            self._place.restore()
             for flag, path in self.flags.items():
                 restore_file(path, self._contents[flag])
         except OSError as exc:
@@ -81,16 +85,16 @@ def start_files(
     if servers:
         contents["--mcp-config"] = json.dumps({"mcpServers": servers})
     try:
-        directory = make_directory()
+        place = PrivateDirectory.make()
     except OSError as exc:
         raise _not_written("a temporary directory", exc) from exc
-    flags = {flag: directory / f"{flag.strip('-')}.txt" for flag in contents}
-    files = StartFiles(directory, flags, {flag: text.encode() for flag, text in contents.items()})
+    flags = {flag: place.path / f"{flag.strip('-')}.txt" for flag in contents}
+    files = StartFiles(flags, place, {flag: text.encode() for flag, text in contents.items()})
     try:
         files.restore()
         yield files
     finally:
-        _remove(directory, flags.values())
+        _remove(place.path, flags.values())
 
 
 def _not_written(where: str, reason: OSError) -> ProcessError:

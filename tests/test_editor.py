@@ -79,8 +79,11 @@ async def test_a_pipe_that_cannot_be_made_is_no_reason_to_give_the_editor_up(
         assert await text_of(backend.complete(ask("short"))) == "echo: short"
         editor = backend._sessions[0]._editor
         assert editor is not None
-        editor._pipe.parent.rmdir()  # as who tidies up the temporary files may do
+        place = editor._pipe.parent
+        place.rmdir()
+        place.write_text("in its place")
         assert await text_of(backend.complete(ask(TEXT, "short"))) == f"echo: {TEXT}"
+        place.unlink()
         assert await text_of(backend.complete(ask(TEXT))) == f"echo: {TEXT}"
     assert [TEXT] == [entry["text"] for entry in fake.log("resumed")]
     assert 3 == len(fake.log("start"))

@@ -9,56 +9,78 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+import attrs
 import pytest
 
-from claude_trio._private import make_directory, restore_directory, restore_file, write_file
+from claude_trio._private import PrivateDirectory, restore_file, write_file
 
 NoRoom: TypeAlias = Callable[..., contextlib.AbstractContextManager[None]]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrivateDirectory:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return make_directory()
+    return PrivateDirectory.make()
+
+
+@pytest.fixture
+def place(directory: PrivateDirectory) -> Path:
+    return directory.path
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_a_directory_that_was_removed_is_made_again(place: Path) -> None:
+def test_a_directory_that_was_removed_is_made_again(
+    directory: PrivateDirectory, place: Path
+) -> None:
+    assert 0o700 == mode(place)
     place.rmdir()
-    restore_directory(place)
+    directory.restore()
     assert 0o700 == mode(place)
-    restore_directory(place)
+    directory.restore()
     assert 0o700 == mode(place)
+
+
+def test_where_directories_inherit_a_bit_they_are_made_again_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o2755)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    directory = PrivateDirectory.make()
+    directory.restore()
+    directory.path.rmdir()
+    directory.restore()
+    assert 0 == mode(directory.path) & 0o077
 
 
 def test_what_stands_in_the_place_of_the_directory_is_not_used(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    directory: PrivateDirectory, place: Path, tmp_path: Path
 ) -> None:
     place.chmod(0o755)
     with pytest.raises(PermissionError, match="not the private directory"):
-        restore_directory(place)
+        directory.restore()
     place.rmdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     place.symlink_to(elsewhere)
     with pytest.raises(PermissionError, match=place.name):
-        restore_directory(place)
+        directory.restore()
     place.unlink()
     place.mkdir(mode=0o700)
-    owner = os.geteuid()
-    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    somebody_else = attrs.evolve(directory, owner=os.geteuid() + 1)
     with pytest.raises(PermissionError, match=place.name):
-        restore_directory(place)
+        somebody_else.restore()
 
 
-def test_a_directory_without_the_one_above_it_cannot_be_made(place: Path, tmp_path: Path) -> None:
+def test_a_directory_without_the_one_above_it_cannot_be_made(
+    directory: PrivateDirectory, place: Path, tmp_path: Path
+) -> None:
     place.rmdir()
     tmp_path.rmdir()
     with pytest.raises(FileNotFoundError, match=place.name):
-        restore_directory(place)
+        directory.restore()
     tmp_path.mkdir()
 
 

@@ -133,6 +133,20 @@ def error_of(drive: Drive) -> BackendError:
     return drive.outcome.error
 
 
+def test_a_status_that_is_old_says_nothing_about_a_prompt_that_was_just_taken(
+    drive: Drive,
+) -> None:
+    drive.status("idle")
+    drive.now += 3600
+    drive.turns.submit("hello", drive.now)
+    drive.now += 0.1
+    drive.feed(drive.script.prompt())  # before the status file says that the CLI is busy
+    assert [] == drive.wait(5)
+    assert State.RUNNING is state_of(drive)
+    drive.wait(6)
+    assert "no_end" == error_of(drive).kind
+
+
 # -- turns that end by themselves
 
 

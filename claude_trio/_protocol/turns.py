@@ -670,7 +670,7 @@ class TurnManager:
             return self._silence_before(now)
         if self.state is State.RUNNING and at_rest and not turn.status_moved:
             # It should have begun to work by now, which the status file would have told.
-            return Signal.UNMOVED if now - self._status_at > _LOAD_SETTLE else None
+            return Signal.UNMOVED if quiet > _LOAD_SETTLE else None
         settle = _TOOL_SETTLE if turn.open_tools else _SETTLE
         return Signal.AT_REST if at_rest and quiet > settle else None
 

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 import trio
+import trio.testing
 
 from claude_trio import (
     BackendOptions,
@@ -69,35 +70,43 @@ async def answer(turn: Turn) -> str:
         return await turn.get_final_text()
 
 
-async def test_concurrent_calls_on_few_processes_each_get_their_own_reply(
+async def test_fifty_calls_at_once_on_eight_processes_each_get_their_own_reply(
     options: Options, api: LoopbackApi
 ) -> None:
-    """The model answers with a digest of the whole conversation, so no other one would do."""
+    """The model answers with a digest of the whole conversation, so no other one would do.
+
+    So each reply is known beforehand, and any of the conversations can be gone on with at once:
+    in the process that is having it, if one is, and elsewhere.
+    """
     api.default = lambda request: Reply(digest(conversation(request)))
     chance = random.Random(6)
-    known: list[list[str]] = [[]]
+    histories: list[list[str]] = [[] for _ in range(8)]
     writers: dict[Path, set[int | None]] = {}
+    ways: list[bool] = []
 
-    async with open_backend(options(max_sessions=3)) as backend:
+    async with open_backend(options(max_sessions=8)) as backend:
 
-        async def call(number: int, before: list[str]) -> None:
-            said = [*before, f"call {number}"]
+        async def call(said: list[str]) -> None:
             roles = ("user", "assistant")
             messages = [{"role": roles[i % 2], "content": text} for i, text in enumerate(said)]
             turn = backend.complete(messages)
-            assert digest(said) == await answer(turn)
+            with trio.fail_after(600):
+                assert digest(said) == await turn.get_final_text()
             assert turn.session is not None
+            assert turn.result is not None
             writers.setdefault(turn.session.transcript, set()).add(turn.session.pid)
-            assert len(backend.sessions) <= 3
-            known.append([*said, digest(said)])
+            ways.append(turn.result.resumed)
+            assert len(backend.sessions) <= 8
 
-        for wave in range(2):
-            before = [chance.choice(known) for _ in range(5)]
-            async with trio.open_nursery() as nursery:
-                for number, history in enumerate(before):
-                    nursery.start_soon(call, 5 * wave + number, history)
-    assert 11 == len(known)
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                said = [*chance.choice(histories), f"call {number}"]
+                histories.append([*said, digest(said)])
+                nursery.start_soon(call, said)
+            await trio.testing.wait_all_tasks_blocked()
+            assert 42 == backend._fleet.pool.waiting
     assert [1] * len(writers) == [len(pids) for pids in writers.values()]
+    assert (50, {True, False}) == (len(ways), set(ways))
 
 
 async def test_a_session_of_a_claude_run_by_hand_goes_on(

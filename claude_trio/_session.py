@@ -46,6 +46,7 @@ from .errors import BackendError, ProcessError, TurnTimeout
 from .events import AssistantMessage
 from .options import BackendOptions
 
+_ANSWERED_DIALOG: Final = 5.0  # seconds in which a dialog goes away that a callback has answered
 _LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has ended
 _END_MARGIN: Final = 1.0  # seconds on top of a grace, for a slow machine
 #: What may be over at the next look: no descriptor left, or a signal.
@@ -337,6 +338,8 @@ class Session:
         if self.host is not None:
             self._follower.guest = guest = self.host.admit(self._follower)
             self._follower.delivery.live = guest.live
+            if self.options.on_permission or self.options.on_question or self.options.on_plan:
+                self.turns.dialog_settle = _ANSWERED_DIALOG
         nursery.start_soon(self.run)
 
     def _no_prompt(self) -> BackendError:

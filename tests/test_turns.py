@@ -985,6 +985,13 @@ def test_a_status_that_flashes_waiting_is_no_dialog(running: Drive) -> None:
     assert running.turns.dialog is None
 
 
+def test_a_dialog_that_the_host_answers_has_time_to_go_away(running: Drive) -> None:
+    running.turns.dialog_settle = 5.0
+    running.status("waiting", "permission prompt")
+    assert [] == running.wait(4.8)
+    assert [Command.DISMISS] == running.wait(0.4)
+
+
 def test_a_dialog_in_a_turn_is_dismissed_once_and_fails_it(running: Drive) -> None:
     script = running.script
     running.feed(script.answer(tool_use("t1"), stop="tool_use"))

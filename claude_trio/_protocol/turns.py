@@ -249,6 +249,8 @@ class TurnManager:
 
     state: State = State.IDLE
     outcome: Outcome | None = None
+    #: Seconds until a dialog is believed to stay open; more, where hooks of the host answer it.
+    dialog_settle: float = _DIALOG_SETTLE
     #: What the dialog that is open asks for; None when none is.
     dialog: str | None = None
     #: The newest events outside of every turn of ours: those of turns that the CLI started itself,
@@ -665,7 +667,7 @@ class TurnManager:
                 if turn.escapes < 2:
                     return Signal.ASKING if deaf > _DIALOG_AGAIN else None
                 return Signal.STILL_ASKING if deaf > _DIALOG_GRACE else None
-            return Signal.ASKING if now - self._status_at > _DIALOG_SETTLE else None
+            return Signal.ASKING if now - self._status_at > self.dialog_settle else None
         if self.state is State.SUBMITTED:
             return self._silence_before(now)
         if self.state is State.RUNNING and at_rest and not turn.status_moved:

@@ -13,7 +13,7 @@ from ._archive import Archive
 from ._protocol.concat import concat_messages
 from ._protocol.history import Conversation, messages_after
 from ._protocol.messages import Block, Said
-from ._protocol.transcript import write_transcript
+from ._protocol.transcript import end_record, write_transcript
 from ._protocol.verify import HistoryCheck
 from .errors import StartupError
 from .events import SystemMessage
@@ -110,7 +110,9 @@ class Cold:
             preamble=preamble,
             parent=prefix.leaf if prefix is not None else None,
         )
-        data = (prefix.data if prefix is not None else b"") + written.data
+        data = written.data
+        if prefix is not None:
+            data = prefix.data + data + end_record(written.uuids[-1], session_id)
         return Beginning(data, None if retold else HistoryCheck(written), tuple(notes))
 
     def _may_think(self, options: BackendOptions, said: Said, block: Block) -> bool:

@@ -82,6 +82,8 @@ def _lock(path: Path) -> int:
 
 def is_locked(config_directory: Path, session_id: str) -> bool:
     """Return whether another backend has a conversation now, of this program or of another one."""
+    if not (config_directory / _NAME / session_id).exists():
+        return False  # and no lock is taken, which would be in the way of who wants it just now
     try:
         SessionLock(config_directory, session_id).release()
     except BlockingIOError:

@@ -13,7 +13,7 @@ from ._launch import snapshot_arguments
 from ._protocol import failures
 from ._protocol.history import Conversation
 from ._protocol.past import (
-    next_record,
+    next_records,
     rewind_record,
     version_of,
     whole_lines,
@@ -115,7 +115,7 @@ def open_past(
         data = source.read_bytes()
         if past.fork:
             data = without_tasks(whole_lines(data))
-        prompt = next_record(
+        prompt = next_records(
             data,
             conversation.messages[-1],
             session_id=files.session_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,40 @@ async def test_the_same_turn_again_is_the_same_request(options: Options, api: Lo
         assert 2 == len(backend.sessions)
 
 
+async def test_two_continuations_at_once_are_two_requests_with_one_beginning(
+    options: Options, api: LoopbackApi
+) -> None:
+    """One in the live process, the other in another one, on a copy; neither waits."""
+    async with open_backend(options()) as backend:
+        messages = await live(backend, api)
+        gate = trio.Event()
+        for _ in range(2):
+            api.reply("Four.", hold_before=gate)
+        origins = []
+
+        async def go_on(prompt: str) -> None:
+            turn = backend.complete([*messages, user(prompt)])
+            await final_text(turn)
+            assert turn.session is not None
+            assert turn.result is not None
+            origins.append((turn.session.origin, turn.result.resumed))
+
+        before = len(api.conversations)
+        async with trio.open_nursery() as nursery:
+            for prompt in ("four", "or five"):
+                nursery.start_soon(go_on, prompt)
+            with trio.fail_after(60):
+                while len(api.conversations) < before + 2:
+                    await trio.sleep(0.01)
+            gate.set()
+        assert {("fresh", False), ("resumed", True)} == set(origins)
+        one, other = api.conversations[before:]
+        ends = [(messages_of(request), request.body["system"]) for request in (one, other)]
+        assert ends[0][0][:-1] == ends[1][0][:-1]
+        assert ends[0][1] == ends[1][1]
+        assert {"four", "or five"} == {said[-1]["content"][-1]["text"] for said, _ in ends}
+
+
 async def test_with_the_tokens_left_it_is_the_same_up_to_that_notice(
     options: Options, api: LoopbackApi
 ) -> None:
@@ -189,3 +224,32 @@ async def test_thinking_goes_back_to_the_model_that_thought_it(
         messages[-1] = user("three")
         await final_text(backend.complete(messages))
         assert said in [m["content"] for m in messages_of(api.conversations[-1])]
+
+
+@pytest.mark.parametrize("order", ["as it is", "the answer first"])
+async def test_an_older_end_of_a_transcript_does_not_hide_the_new_prompt(
+    options: Options, api: LoopbackApi, order: str
+) -> None:
+    """The CLI says at each end where it is, and a later start goes by what was said last."""
+    async with open_backend(options()) as backend:
+        api.reply("first")
+        turn = backend.complete([user("one")])
+        await final_text(turn)
+        assert turn.session is not None
+        assert await backend.close_session(turn.session.session_id)
+        transcript = turn.session.transcript
+        records = [json.loads(line) for line in transcript.read_bytes().splitlines()]
+        (answer,) = [r for r in records if r["type"] == "assistant"]
+        if order == "the answer first":  # as 2.1.197 may write them
+            records.remove(answer)
+            records.insert(0, answer)
+        # Something that hangs on the answer, and is the end for what was said.
+        aside = {**answer, "type": "system", "subtype": "x", "content": "", "uuid": "an-end"}
+        aside |= {"parentUuid": answer["uuid"], "message": None}
+        end = {"type": "last-prompt", "leafUuid": "an-end"}
+        records = [end, aside, *records]
+        transcript.write_text("".join(json.dumps(record) + "\n" for record in records))
+        again = [user("one"), assistant("first"), user("two")]
+        await final_text(backend.complete(again))
+        said = [m["content"][-1]["text"] for m in messages_of(api.conversations[-1])]
+        assert ["one", "first", "two"] == [words for words in said if len(words) < 10]

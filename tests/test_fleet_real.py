@@ -109,6 +109,25 @@ async def test_fifty_calls_at_once_on_eight_processes_each_get_their_own_reply(
     assert (50, {True, False}) == (len(ways), set(ways))
 
 
+async def test_a_conversation_whose_process_made_room_goes_on_and_says_so(
+    options: Options, api: LoopbackApi
+) -> None:
+    async with open_backend(options(max_sessions=1, model=MODEL)) as backend:
+        resumed = []
+        for messages in (
+            [*user("one")],
+            [*user("other")],
+            [*user("one"), {"role": "assistant", "content": "ok"}, *user("two")],
+        ):
+            turn = backend.complete(messages)
+            await answer(turn)
+            assert turn.result is not None
+            resumed.append(turn.result.resumed)
+            assert 1 == len(backend.sessions)
+        assert [False, False, True] == resumed
+        assert ["one", "ok", "two"] == conversation(api.conversations[-1])
+
+
 async def test_a_session_of_a_claude_run_by_hand_goes_on(
     options: Options, api: LoopbackApi, world: World, real_cli: Path
 ) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from claude_trio import _lock
-from claude_trio._lock import SessionLock, remove_left_locks, user_of
+from claude_trio._lock import SessionLock, is_locked, remove_left_locks, user_of
 
 ID = "00000000-0000-4000-8000-000000000001"
 HOLDER = """
@@ -37,6 +37,16 @@ def test_one_at_a_time_and_nothing_is_left(tmp_path: Path) -> None:
     SessionLock(tmp_path, ID).release()
     other.release()
     assert [] == [*tmp_path.iterdir()]
+
+
+def test_who_looks_is_in_nobody_s_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = SessionLock(tmp_path, ID)
+    assert is_locked(tmp_path, ID)
+    lock.release()
+    taken: list[Path] = []
+    monkeypatch.setattr(_lock, "_lock", taken.append)
+    assert not is_locked(tmp_path, ID)
+    assert [] == taken
 
 
 def test_it_is_private(tmp_path: Path) -> None:

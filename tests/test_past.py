@@ -14,7 +14,7 @@ from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.past import (
     find_end,
     lines_until,
-    next_record,
+    next_records,
     rewind_record,
     version_of,
     whole_lines,
@@ -42,8 +42,13 @@ ENDED = {"type": "system", "uuid": "4", "parentUuid": "2", "subtype": "turn_dura
 
 def added(data: bytes, prompt: object) -> Any:
     (message,) = parse_messages([{"role": "user", "content": prompt}]).messages
-    line = next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
-    return json.loads(line) if line else None
+    added = next_records(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    if not added:
+        return None
+    record, end = map(json.loads, added.splitlines())
+    # An older record of this kind might name another end.
+    assert {"type": "last-prompt", "leafUuid": record["uuid"], "sessionId": "s"} == end
+    return record
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_a_prompt_that_stands_there_unanswered_is_not_added(asked: object) -> No
 def test_a_torn_line_stays_a_line_of_its_own() -> None:
     data = lines(ONE, TWO) + b'{"torn'
     (message,) = parse_messages([{"role": "user", "content": "x"}]).messages
-    line = next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    line = next_records(data, message, session_id="s", cwd="/", model=None, now=NOW)
     assert (b"\n{", b"\n") == (line[:2], line[-1:])
     assert lines(ONE, TWO) == whole_lines(data)
 
@@ -142,7 +147,7 @@ def test_what_only_speaks_of_tasks_stays(result: object) -> None:
 def test_what_was_added_can_be_taken_back(records: Any) -> None:
     data = lines(*records)
     (message,) = parse_messages([{"role": "user", "content": "x"}]).messages
-    grown = data + next_record(data, message, session_id="s", cwd="/", model=None, now=NOW)
+    grown = data + next_records(data, message, session_id="s", cwd="/", model=None, now=NOW)
     assert find_end(data) != find_end(grown)
     assert find_end(data) == find_end(grown + rewind_record(data, session_id="s"))
 

@@ -292,6 +292,8 @@ async def test_the_cli_dies_between_turns(options: Options, api: LoopbackApi) ->
         assert await text_of(second) == "as if nothing happened"
         assert second.session is not None
         assert second.session.origin == "resumed"
+        assert second.result is not None
+        assert second.result.resumed
 
 
 @pytest.mark.parametrize("way", ["normally", "by an exception", "by cancellation", "in a turn"])

@@ -1,4 +1,4 @@
-"""Where a transcript that exists stands, and the record by which a conversation goes on from there."""
+"""Where a transcript that exists stands, and the records by which a conversation goes on from there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .messages import Said
-from .transcript import write_transcript
+from .transcript import end_record, write_transcript
 
 _TASKS: Final = (b"backgroundTaskId", b"async_launched")
 
@@ -116,7 +116,7 @@ def parse(line: bytes) -> Mapping[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def next_record(
+def next_records(
     data: bytes,
     prompt: Said,
     *,
@@ -125,7 +125,7 @@ def next_record(
     model: str | None,
     now: datetime.datetime,
 ) -> bytes:
-    """Return what to add to a transcript, so that a CLI that takes it up answers a prompt.
+    """Return the lines to add to a transcript, so that a CLI that takes it up answers a prompt.
 
     Nothing, if the transcript ends with just this prompt: it was never answered.
 
@@ -144,12 +144,13 @@ def next_record(
     if end is None:
         raise ValueError("it holds no conversation")
     leaf, last = end
-    line = write_transcript(
+    written = write_transcript(
         (prompt,), session_id=session_id, cwd=cwd, model=model, now=now, parent=leaf
-    ).data
-    if last.get("type") == "user" and _content(last) == _content(json.loads(line)):
+    )
+    if last.get("type") == "user" and _content(last) == _content(json.loads(written.data)):
         return b""
-    return line if data.endswith(b"\n") else b"\n" + line
+    lines = written.data + end_record(written.uuids[-1], session_id)
+    return lines if data.endswith(b"\n") else b"\n" + lines
 
 
 def rewind_record(data: bytes, *, session_id: str) -> bytes:
@@ -160,13 +161,7 @@ def rewind_record(data: bytes, *, session_id: str) -> bytes:
         session_id: Its session.
     """
     leaf, _ = find_end(data) or (None, None)
-    record = {
-        "type": "last-prompt",
-        "leafUuid": leaf,
-        "explicit": True,
-        "sessionId": session_id,
-    }
-    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    return end_record(leaf, session_id, explicit=True)
 
 
 def version_of(data: bytes) -> str | None:

@@ -139,6 +139,21 @@ def write_transcript(
     return Transcript("".join(lines).encode(), tuple(uuids), said)
 
 
+def end_record(leaf: str | None, session_id: str, **more: bool) -> bytes:
+    """Return the record that says where a transcript ends, as the CLI writes it behind each turn.
+
+    Behind a prompt that is added to records of the CLI's own it is needed: there may be an older one,
+    and if that names a record on which nothing hangs, the prompt is not seen.
+
+    Args:
+        leaf: The uuid of the last record.
+        session_id: The id of the session.
+        **more: More fields.
+    """
+    record = {"type": "last-prompt", "leafUuid": leaf, **more, "sessionId": session_id}
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
 def _api_message(message: Message, model: str | None) -> dict[str, Any]:
     if message.role == "user":
         return message.to_dict()

@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="go on with the newest session of the directory")  # fmt: skip
     add("--cwd", default=".", metavar="PATH", help="the directory to work in (default: this one)")
     add("--trust-workspace", action="store_true", help="you trust that directory; it is recorded")
-    add("--timeout", type=float, metavar="SECONDS", help="bound of the turn; default: none")
+    add("--max-turns", type=int, metavar="N", help="how many messages may call tools")
+    add("--max-budget-usd", type=float, metavar="USD", help="what the turn may cost")
+    add("--timeout", type=float, metavar="SECONDS", help="how long it may take")
     add("--cli", metavar="PATH", help="the `claude` program (default: found)")
     add("--env", metavar="NAME=VALUE", action="append", default=[],
         help="a variable for the CLI; may be repeated; others can see it")  # fmt: skip
@@ -125,7 +127,10 @@ async def _answer(arguments: argparse.Namespace, console: Console, stop: Stop) -
     await console.write(printer.end(result))
     if result.subtype == "interrupted":
         return INTERRUPTED
-    return FAILED if result.is_error else OK
+    if result.is_error:
+        await console.note(f"claude-trio: the turn was ended: {result.subtype}")
+        return FAILED
+    return OK
 
 
 # -- what is asked
@@ -151,6 +156,8 @@ def to_options(arguments: argparse.Namespace, *, live: bool) -> BackendOptions:
         permission_mode=arguments.permission_mode,
         allowed_tools=[rule for given in arguments.allowed_tools for rule in split_rules(given)],
         trust_workspace=arguments.trust_workspace,
+        max_turns=arguments.max_turns,
+        max_budget_usd=arguments.max_budget_usd,
         turn_timeout=arguments.timeout,
         max_sessions=1,
         include_partial_messages=live and text,

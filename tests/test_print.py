@@ -240,6 +240,28 @@ async def test_a_refusal_of_the_api_is_told_as_by_the_cli_itself(
 
 
 @pytest.mark.real_cli
+async def test_a_bound_ends_the_turn_as_in_the_cli_itself(line: CommandLine) -> None:
+    arguments = [
+        "-p",
+        "x",
+        "--max-turns",
+        "1",
+        "--output-format",
+        "json",
+        "--allowed-tools",
+        "Bash",
+    ]
+    for _ in range(2):  # neither comes to a second message
+        line.api.reply(tool_use("Bash", {"command": "echo trio", "description": "x"}))
+    theirs, ours = await line.claude(*arguments), await line.run(*arguments)
+    assert (1, 1) == (theirs.code, ours.code)
+    same = ("subtype", "is_error")
+    assert {name: theirs.json[name] for name in same} == {name: ours.json[name] for name in same}
+    assert ("error_max_turns", True) == (ours.json["subtype"], ours.json["is_error"])
+    assert "error_max_turns" in ours.err
+
+
+@pytest.mark.real_cli
 async def test_a_failed_turn_prints_no_text_and_one_sentence(line: CommandLine) -> None:
     line.api.error(529)
     done = await line.run("-p", "hi")

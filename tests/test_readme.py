@@ -260,7 +260,7 @@ NOT_SUPPORTED: Mapping[str, Callable[[str], object] | None] = {
     "Windows": lambda _: "Windows" not in classifiers() or pytest.fail("a classifier"),
     "asyncio": lambda _: "Framework :: AsyncIO" not in classifiers() or pytest.fail("a classifier"),
     "text token by token": None,  # test_live_text.py
-    "`--max-turns`": flags_are_refused,
+    "`--json-schema`": flags_are_refused,
     "hooks of": hooks_are_refused,
     "`on_permission` with": modes_are_refused,
     "two turns at once": None,  # test_fleet.py

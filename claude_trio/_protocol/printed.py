@@ -25,6 +25,9 @@ from ..events import (
 #: How a turn may end without having failed.
 _ENDED: Final = frozenset({"success", "local_command", "stopped_by_hook"})
 
+#: Bounds that end a turn.
+_BOUNDS: Final = frozenset({"error_max_turns", "error_max_budget_usd"})
+
 
 def print_session(
     *, session_id: str, cwd: str, permission_mode: str, version: str | None
@@ -99,8 +102,7 @@ def print_result(result: ResultMessage, error: BackendError | None = None) -> di
     limits = result.rate_limits
     printed: dict[str, Any] = {
         "type": "result",
-        # An error of the API is no error of the CLI's, so it says: see ``is_error``.
-        "subtype": "success" if ended or _refused_by_api(error) else "error_during_execution",
+        "subtype": "success" if ended else _subtype(result, error),
         "is_error": not ended or result.is_error,
         "duration_ms": result.duration_ms,
         "duration_api_ms": result.duration_api_ms,
@@ -126,6 +128,13 @@ def print_result(result: ResultMessage, error: BackendError | None = None) -> di
     elif ended:
         printed["api_error_status"] = None
     return printed
+
+
+def _subtype(result: ResultMessage, error: BackendError | None) -> str:
+    if error is None and result.subtype in _BOUNDS:
+        return result.subtype
+    # An error of the API is no error of the CLI's, so it says: see ``is_error``.
+    return "success" if _refused_by_api(error) else "error_during_execution"
 
 
 def _refused_by_api(error: BackendError | None) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from . import _doctor, _print, _watch
-from ._console import UNREAD, OutputError
+from ._console import UNREAD, OutputError, fill_standard_streams
 
 _NAME: Final = "claude-trio"
 _MODULE: Final = "python -m claude_trio"
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments. Default: those of this process.
     """
+    fill_standard_streams()
     given = sys.argv[1:] if argv is None else list(argv)
     prog = _NAME if Path(sys.argv[0]).name == _NAME else _MODULE
     parser = _commands(prog) if given and given[0] in _COMMANDS else _prompts(prog)

@@ -45,6 +45,15 @@ class OutputError(Exception):
         self.code = UNREAD if isinstance(error, BrokenPipeError) else UNWRITABLE
 
 
+def fill_standard_streams() -> None:
+    """Open what this program was started without, so that nothing else gets its number."""
+    for descriptor in (_STDIN, _STDOUT, _STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
 def printable(text: str) -> str:
     """Return a text that a terminal shows and does not obey."""
     return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))

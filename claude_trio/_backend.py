@@ -22,6 +22,7 @@ from ._lock import remove_left_locks
 from ._notices import open_notices
 from ._opening import Past
 from ._prompter import Unusable
+from ._protocol import failures, keys
 from ._protocol.history import Conversation, parse_messages
 from ._session import Session
 from ._session_info import SessionInfo
@@ -31,6 +32,7 @@ from ._turn import Turn
 from ._util import NoPublicConstructor, one_exception
 from ._ways import Ways
 from .errors import StartupError
+from .events import SystemMessage
 from .options import BackendOptions, Effort, PermissionMode
 
 
@@ -125,6 +127,52 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             Whether there was such a process.
         """
         return await self._fleet.end(session_id)
+
+    async def compact(self, session_id: str, instructions: str = "") -> SystemMessage:
+        """Have a conversation compacted, as the CLI's own command does; return when that is done.
+
+        The model writes a summary, and from then on is given that in the place of what was said. For you
+        nothing changes: the same messages find the same process. It must be idle. A process that is
+        started for the conversation later on is told your messages, and not the summary.
+
+        Cancelled, or when `turn_timeout` is over, the process is interrupted, and ended if that does not
+        settle it.
+
+        Args:
+            session_id: The conversation, as in `SessionInfo`.
+            instructions: What the summary is to heed; one line.
+
+        Returns:
+            The CLI's record of it; ``data["compactMetadata"]`` has the tokens before and after.
+
+        Raises:
+            ValueError: The instructions cannot be typed exactly.
+            SessionError: There is no such process, it is in use, or the CLI has not compacted the
+                conversation: kind ``not_found``, ``in_use``, ``not_compacted``.
+            BackendError: The command failed, as in `Turn.receive`.
+            trio.ClosedResourceError: The backend has been closed.
+        """
+        text = f"/compact {instructions}".rstrip()
+        way = keys.way_of(text, commands=True)
+        if way == "transcript" or "\n" in text or keys.normalized(text) != text:
+            raise ValueError(f"these instructions cannot be typed exactly: {instructions!r}")
+        if self._fleet.closed:
+            raise trio.ClosedResourceError("this backend has been closed")
+        command = parse_messages([{"role": "user", "content": text}])
+
+        async def begin(conversation: Conversation) -> tuple[Session, Inbox]:
+            session = self._fleet.take(session_id)
+            try:
+                return session, await session.submit(conversation, way)
+            except Unusable:
+                raise failures.no_process(session_id) from None
+
+        async with Turn._create(begin, command, self.options) as turn:  # noqa: SLF001
+            events = [event async for event in turn]
+        for event in events:
+            if isinstance(event, SystemMessage) and event.subtype == "compact_boundary":
+                return event
+        raise failures.not_compacted(events, session_id)
 
     async def _begin(
         self, options: BackendOptions, past: Past | None, conversation: Conversation

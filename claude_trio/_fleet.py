@@ -232,6 +232,27 @@ class Fleet:
             if name in session.names or (name == after and not session.continued):
                 await inbox.finished.wait()
 
+    def take(self, session_id: str) -> Session:
+        """Take the idle session of a conversation; whoever calls must submit to it at once.
+
+        Raises:
+            SessionError: There is none, or it is in use.
+        """
+        found = [session for session in self._named(session_id) if session.alive]
+        if not found:
+            raise failures.no_process(session_id)
+        ticket: Ticket[Session] = Ticket(session_id, lambda session: session in found)
+        if found[0] in self.pool.idle:
+            self.pool.ask(ticket)
+        session = ticket.session
+        if session is None:
+            raise failures.in_use(session_id)
+        self.pool.keep(ticket)
+        self.reserve.taken(session)
+        if not session.claim():
+            raise failures.no_process(session_id)
+        return session
+
     async def end(self, session_id: str) -> bool:
         """End a session; return when it has ended, with whether there was one."""
         found = self._named(session_id)

@@ -106,7 +106,8 @@ class Follower:
             self.guest.observe(unwanted=self.delivery.unwanted)
         if command is Command.PRESS_ENTER:
             if self.delivery.unwanted:  # what stands in the box is not known
-                self.turns.fail(failures.not_accepted())
+                if not self.turns.accepted:
+                    self.turns.fail(failures.not_accepted())
                 return b""
             self.turns.entered(now)
             return keys.ENTER

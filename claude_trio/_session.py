@@ -41,6 +41,7 @@ from ._pty import PtyClaudeProcess, open_pty_process
 from ._session_info import Origin, SessionInfo
 from ._start_files import StartFiles
 from ._startup import StartupWatch, exit_error, startup_error
+from ._steering import Steering
 from ._ways import Ways
 from .errors import BackendError, ProcessError, TurnTimeout
 from .events import AssistantMessage
@@ -107,6 +108,10 @@ class Session:
     _resumes: bool = False
     _context_tokens: int | None = None
     _lock: SessionLock | None = None
+    #: One at a time types into the box.
+    _steering: trio.Lock = attrs.field(factory=trio.Lock)
+    #: In the transcript stands something else than the exchanges.
+    _differs: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._follower = Follower(
@@ -362,11 +367,15 @@ class Session:
         if self._start_failure is not None:
             raise self._start_failure
 
-    async def submit(self, conversation: Conversation) -> Inbox:
+    async def submit(self, conversation: Conversation, command: keys.Way | None = None) -> Inbox:
         """Type a prompt into the idle CLI and send it; return where its answer will be.
 
         When cancelled, or when it raises anything but `Unusable`, the session has ended: what stands
         in the input box is not known. After `Unusable` it is stopping.
+
+        Args:
+            conversation: The conversation and its new prompt.
+            command: How the prompt is typed, if it is a command that is no part of the conversation.
 
         Raises:
             Unusable: The CLI takes no prompt now, or this one cannot be typed exactly. It has not
@@ -374,7 +383,7 @@ class Session:
             TurnTimeout: The CLI did not read what was typed in the time that a turn has.
         """
         try:
-            return await self._send(conversation)
+            return await self._send(conversation, command)
         except Unusable:
             self.stop()
             raise
@@ -382,8 +391,8 @@ class Session:
             await self.end()  # noqa: ASYNC102 - shielded and bounded inside
             raise
 
-    async def _send(self, conversation: Conversation) -> Inbox:
-        process, self._way = self._process, self.ways.of(conversation)
+    async def _send(self, conversation: Conversation, command: keys.Way | None) -> Inbox:
+        process, self._way = self._process, command or self.ways.of(conversation)
         if self._way == "transcript" or process is None:
             raise Unusable
         with contextlib.suppress(
@@ -395,9 +404,13 @@ class Session:
         )
         try:
             await prompter.reach_prompt()
-            return await self._type(process, prompter, conversation)
+            inbox = await self._type(process, prompter, conversation)
         except ProcessError:
             pass
+        else:
+            if command is not None:
+                self.prompt, self._differs = None, True
+            return inbox
         # The terminal is closed a moment before the process can be reaped.
         with trio.move_on_after(_LAST_WORDS):
             await process.wait()
@@ -423,6 +436,30 @@ class Session:
             kind="timeout" if limit == self.options.turn_timeout else "stalled",
             session_id=self.session_id,
         )
+
+    async def steer(self, conversation: Conversation) -> None:
+        """Add a text to the turn that runs; return when the CLI has taken it.
+
+        Cancelled before the typing begins, nothing is sent; later on, that stops the waiting only.
+
+        Args:
+            conversation: The text, as a prompt.
+
+        Raises:
+            ValueError: It cannot be typed exactly.
+            SessionError: No turn runs that it could be added to, or the CLI did not take it.
+        """
+        process, way = self._process, self.ways.of(conversation)
+        text = conversation.prompt_text or ""
+        if way == "transcript" or process is None or text.startswith("/"):
+            raise ValueError(
+                f"this text cannot be typed into a CLI exactly as it is, so it cannot be added to a "
+                f"turn that runs; send it as the next message: {text[:60]!r}"
+            )
+        prompter = Prompter(process, self._follower, self._editor, self.ways, first=True)
+        async with self._steering:
+            grace = self.options.interrupt_grace
+            await Steering(process, self._follower, prompter, grace).send(text, way)
 
     def look_now(self) -> None:
         """Look at once at what has changed: at the files, or at what the consumer wants."""
@@ -607,7 +644,8 @@ class Session:
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self.turns.events)
             self.exchanges = extended(self.exchanges, lived)
-            if outcome.kind == "completed" and not self.continued:
+            self._differs |= self.turns.added
+            if outcome.kind == "completed" and not (self.continued or self._differs):
                 self.cold.archive.remember(
                     self._files.transcript,
                     self.exchanges,

@@ -11,7 +11,8 @@ import attrs
 import trio
 
 from ._inbox import Inbox
-from ._protocol.history import Conversation
+from ._protocol import failures
+from ._protocol.history import Conversation, parse_messages
 from ._session import Session
 from ._session_info import SessionInfo
 from ._util import NoPublicConstructor
@@ -238,6 +239,42 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             self._session.look_now()
             await self._inbox.finished.wait()
         await trio.lowlevel.checkpoint()
+
+    async def steer(self, text: str) -> None:
+        """Tell the model something more while the turn runs; return when the CLI has taken it.
+
+        For another task than the one that reads. Where the model calls a tool, it is told together with
+        the tool's result; otherwise the turn goes on behind the answer, with this as the CLI's
+        next prompt. In both cases it is a `UserMessage` of the turn, and what the model answers belongs to
+        the turn, of which it is no message that you would have to give back.
+
+        A text is typed exactly or not at all, as a prompt is, and is never a command. It waits until the
+        CLI is at work. That needs the permission mode ``dontAsk``: in the others a dialog could
+        come up while the text is typed, and take its Enter for consent.
+
+        A turn that is interrupted before the model was told takes its process with it.
+
+        Cancelled before the typing begins, nothing is sent; later on, that stops the waiting only.
+
+        Args:
+            text: The text.
+
+        Raises:
+            ValueError: It is empty, or cannot be typed exactly; or the permission mode is another one.
+            TypeError: It is no text.
+            SessionError: Of the kind ``not_steered``: no turn runs, or the CLI did not take it.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {text!r}")
+        options = self._options
+        if options.permission_mode != "dontAsk" or options.dangerously_skip_permissions:
+            raise ValueError("steer needs permission_mode 'dontAsk', in which no dialog opens")
+        words = parse_messages([{"role": "user", "content": text}])
+        await trio.lowlevel.checkpoint()
+        if self._session is None or self._inbox is None or self._inbox.outcome is not None:
+            session_id = self._session.session_id if self._session is not None else None
+            raise failures.not_steered("it does not run", session_id)
+        await self._session.steer(words)
 
     async def aclose(self) -> None:
         """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.

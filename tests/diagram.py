@@ -17,10 +17,11 @@ _LEADS = {
     (State.RUNNING, Step.OVERTAKE): State.AUTONOMOUS,
     (State.RUNNING, Step.WAIT): State.CLOSING,
     (State.CLOSING, Step.GIVE_WAY): State.AUTONOMOUS,
+    (State.RUNNING, Step.GO_ON): State.RUNNING,
     (State.BEHIND, Step.END_OTHER): State.SUBMITTED,
     (State.AUTONOMOUS, Step.END_OTHER): State.IDLE,
 }
-_STAYS = {Step.ACKNOWLEDGE, Step.ENTER_AGAIN, Step.HOLD, Step.REFUSE}
+_STAYS = {Step.ACKNOWLEDGE, Step.QUEUE, Step.ENTER_AGAIN, Step.HOLD, Step.REFUSE}
 
 
 def leads_to(state: State, step: Step) -> State:

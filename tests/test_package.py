@@ -115,6 +115,7 @@ ORDER = [
         "_delivery",
         "_follower",
         "_prompter",
+        "_steering",
         "_session",
         "_prestart",
         "_fleet",

@@ -773,6 +773,135 @@ def test_a_prompt_that_the_running_turn_takes_up_is_answered_by_it(drive: Drive)
     assert ("completed", "both") == (drive.outcome.kind, drive.outcome.result.result)
 
 
+# -- what is added while the turn runs
+
+
+def queued(words: str) -> Raw:
+    return {**queue_operation("enqueue"), "content": words}
+
+
+def test_what_is_added_is_told_between_two_messages(running: Drive) -> None:
+    script = running.script
+    added = running.turns.add("mind the heron \n")
+    running.turns.entered(running.now)
+    assert [] == running.feed(queued("mind the heron"))
+    assert (True, False) == (added.taken, added.given)
+    assert ["prompt"] == kinds(
+        running.feed(
+            script.attachment("queued_command", prompt="mind the heron", commandMode="prompt")
+        )
+    )
+    running.feed(script.answer(text("minded")), script.done())
+    assert ("completed", True) == (running.outcome.kind, running.outcome.reusable)
+    assert added.given
+    assert running.turns.added
+
+
+def test_the_turn_goes_on_behind_its_end_with_all_that_was_added(running: Drive) -> None:
+    script = running.script
+    for words in ("one", "two"):
+        running.turns.add(words)
+        running.turns.entered(running.now)
+        running.feed(queued(words))
+    assert ["first", "turn_duration"] == kinds(
+        running.feed(script.answer(text("first")), script.done(100))
+    )
+    assert State.RUNNING is state_of(running)
+    asked = [script.prompt("one", "queued"), script.prompt("two", "queued")]
+    assert ["prompt", "prompt"] == kinds(running.feed(*asked))
+    running.feed(script.answer(text("second")), script.done(50))
+    assert ("completed", True, 150) == (
+        running.outcome.kind,
+        running.outcome.reusable,
+        running.outcome.result.duration_ms,
+    )
+
+
+def test_an_error_before_it_is_not_the_end(running: Drive) -> None:
+    script = running.script
+    running.turns.add("one")
+    running.turns.entered(running.now)
+    running.feed(queued("one"), script.error("API Error: x", "server_error"))
+    running.feed(script.prompt("one", "queued"), script.answer(text("hi")), script.done())
+    assert ("completed", None) == (running.outcome.kind, running.outcome.error)
+
+
+def test_enter_is_repeated_for_what_does_not_show_up_and_then_it_is_lost(running: Drive) -> None:
+    script = running.script
+    added = running.turns.add("one")
+    assert [] == running.wait(10)  # it is still being typed
+    running.turns.entered(running.now)
+    assert [Command.PRESS_ENTER] * 2 == running.wait(8)
+    assert added.lost
+    running.feed(script.answer(text("hi")), script.done())
+    assert ("completed", False) == (running.outcome.kind, running.outcome.reusable)
+
+
+def test_what_was_typed_too_late_is_a_prompt_of_the_same_turn(running: Drive) -> None:
+    script = running.script
+    running.turns.add("one")
+    running.feed(script.answer(text("first")), script.done())
+    running.status("idle")
+    assert [] == running.wait(3)
+    running.turns.entered(running.now)
+    running.feed(script.prompt("one"), script.answer(text("second")), script.done())
+    assert ("completed", True) == (running.outcome.kind, running.outcome.reusable)
+
+
+def test_what_never_comes_does_not_keep_the_turn_open(running: Drive) -> None:
+    script = running.script
+    running.turns.add("one")
+    running.turns.entered(running.now)
+    running.feed(queued("one"), script.answer(text("first")), script.done())
+    running.status("idle")
+    running.wait(10)
+    assert ("completed", False) == (running.outcome.kind, running.outcome.reusable)
+
+
+def test_another_prompt_than_what_was_added_overtakes(running: Drive) -> None:
+    running.turns.add("one")
+    running.turns.entered(running.now)
+    running.feed(queued("something else"), running.script.prompt("something else"))
+    assert ("no_end", False) == (error_of(running).kind, running.outcome.reusable)
+    assert State.AUTONOMOUS is state_of(running)
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_an_interrupt_before_it_was_told_leaves_nothing_to_go_on_with(
+    running: Drive, *, mark: bool
+) -> None:
+    script = running.script
+    running.turns.add("one")
+    running.turns.entered(running.now)
+    running.feed(queued("one"))
+    running.turns.interrupt_sent(running.now)
+    running.feed(script.interrupt_mark() if mark else script.done())
+    assert not running.outcome.reusable
+
+
+def test_nothing_is_added_where_no_turn_runs(drive: Drive) -> None:
+    with pytest.raises(RuntimeError, match="cannot add"):
+        drive.turns.add("one")
+    drive.submit()
+    with pytest.raises(RuntimeError, match="cannot add"):
+        drive.turns.add("one")
+
+
+def test_a_limit_is_how_a_turn_ended_if_nothing_else_is(running: Drive) -> None:
+    script = running.script
+    running.turns.limit("error_max_turns")
+    running.feed(script.answer(text("hi")), script.done())
+    assert ("error_max_turns", True, None) == (
+        running.outcome.result.subtype,
+        running.outcome.result.is_error,
+        running.outcome.error,
+    )
+    running.turns.limit("error_max_turns")  # too late
+    running.submit("next")
+    running.feed(script.prompt("next"), script.answer(text("hi")), script.done())
+    assert "success" == running.outcome.result.subtype
+
+
 def test_a_turn_of_the_clis_own_between_ours_is_kept_aside(drive: Drive) -> None:
     script = drive.script
     assert [] == drive.feed(queue_operation("enqueue"), script.auto_prompt())

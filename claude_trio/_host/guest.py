@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..callbacks import Allow, Deny
 
 T = TypeVar("T")
 _MOST_DECISIONS: Final = 256
+_DIALOG: Final = 2.0  # seconds; 0.4 were seen
 _INTERRUPTED: Final = "the turn was interrupted"
 
 #: The variable of the CLI's environment that holds its token.
@@ -70,10 +72,16 @@ class Guest:
     listed: set[str] = attrs.field(factory=set)
     #: How many messages of the model in this turn have called tools.
     rounds: int = 0
+    #: How many messages' tools have returned, those of subagents included, and how many of the caller's own
+    #: hooks have heard of that.
+    batches: int = 0
+    batches_heard: int = 0
     #: What the process had told of its cost before this turn, and what it told last.
     cost_before: float | None = None
     cost_seen: float | None = None
     _decisions: dict[str, collections.deque[Allow | Deny]] = attrs.field(factory=dict)
+    #: When the CLI was last told something for which it opens a dialog for a moment.
+    _asked_at: float = -math.inf
     _hooks: set[trio.CancelScope] = attrs.field(factory=set)
     _tools: set[trio.CancelScope] = attrs.field(factory=set)
     _closed: bool = False
@@ -86,7 +94,8 @@ class Guest:
         """
         self._closed = False
         self._decisions.clear()
-        self.rounds, self.cost_before = 0, self.session.cost
+        self.rounds = self.batches = self.batches_heard = 0
+        self.cost_before = self.session.cost
         self.cost_seen = self.cost_before
         if self.live is not None:
             self.live.begin(resumed=resumed)
@@ -170,10 +179,16 @@ class Guest:
         if waiting and waiting[-1] != decision:
             waiting.clear()
         waiting.append(decision)
+        self._asked_at = trio.current_time()
 
     def forget(self, key: str) -> None:
         """Forget what was kept of calls like one that is decided without another hook."""
         self._decisions.pop(key, None)
+
+    @property
+    def may_open_dialog(self) -> bool:
+        """Whether a dialog may be open that a hook closes, and that is not for keys."""
+        return trio.current_time() - self._asked_at < _DIALOG
 
     def kept(self, key: str) -> Allow | Deny | None:
         """Return the decision that was kept, once."""

@@ -27,6 +27,7 @@ from .tools import ToolServers
 _A_DAY: Final = 86_400.0
 _AT_ONCE: Final = 60.0
 _MESSAGE: Final = "MessageDisplay"
+_BATCH: Final = "PostToolBatch"
 
 HookAnswer: TypeAlias = Callable[[Guest, Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
 
@@ -60,8 +61,10 @@ class Host:
                     blocks = event == "PreToolUse"
                     self._register(event, group.matcher, answer, group.timeout, blocks=blocks)
         if options.max_turns is not None or options.max_budget_usd is not None:
-            limits = Limits(options.max_turns, options.max_budget_usd)
-            self._register("PostToolBatch", None, limits.after_tools, _AT_ONCE)
+            groups = options.hooks.get(_BATCH, ())
+            own = sum(len(group.hooks) for group in groups if group.matcher is None)
+            limits = Limits(options.max_turns, options.max_budget_usd, own)
+            self._register(_BATCH, None, limits.after_tools, _AT_ONCE)
 
     def _register(
         self,
@@ -172,6 +175,8 @@ async def _run_hook(
         await trio.lowlevel.checkpoint()
         # A hook that may have denied the call, or the prompt, has not allowed it.
         return hooks.refusal(event, str(exc))
+    finally:
+        guest.batches_heard += event == _BATCH
 
 
 async def _answer_hook(

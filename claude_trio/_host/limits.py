@@ -14,7 +14,7 @@ import trio
 
 from .guest import Guest
 
-_PATIENCE: Final = 3.0  # seconds until a CLI that tells no cost is believed not to
+_PATIENCE: Final = 3.0  # seconds until what has not come is believed not to
 _INTERVAL: Final = 0.02
 
 
@@ -25,16 +25,28 @@ class Limits:
     Args:
         max_turns: How many messages of the model may call tools.
         max_budget_usd: What may be spent, in US dollars, until there is no further request.
+        hooks: How many hooks of the caller's own are called for the same event.
     """
 
     max_turns: int | None
     max_budget_usd: float | None
+    hooks: int = 0
 
     async def after_tools(self, guest: Guest, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Answer a PostToolBatch hook."""
         await trio.lowlevel.checkpoint()
-        own = body.get("agent_id") is None  # and not a subagent's
-        guest.rounds += own
+        guest.batches += 1
+        answer = await self._answer(guest, own=body.get("agent_id") is None)
+        if answer is not None:
+            # With the first hook that ends the turn the CLI asks no others.
+            with trio.move_on_after(_PATIENCE):  # noqa: ASYNC912 - the loop ends it
+                while guest.batches_heard < guest.batches * self.hooks:  # noqa: ASYNC110 - a count
+                    await trio.sleep(_INTERVAL)
+        return answer
+
+    async def _answer(self, guest: Guest, *, own: bool) -> Mapping[str, Any] | None:
+        await trio.lowlevel.checkpoint()
+        guest.rounds += own  # and not those of a subagent
         if own and self.max_turns is not None and guest.rounds >= self.max_turns:
             return _stop(guest, "error_max_turns", f"{self.max_turns} rounds of tools were made")
         if self.max_budget_usd is None:

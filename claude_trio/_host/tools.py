@@ -64,7 +64,7 @@ class ToolServers:
             for server in self._servers.values():
                 await stack.enter_async_context(server.session_manager.run())
             async with trio.open_nursery() as self._nursery:
-                yield  # noqa: ASYNC910 - the nursery's end is one
+                yield
                 self._nursery.cancel_scope.cancel(reason="the backend is closed")
 
     @staticmethod

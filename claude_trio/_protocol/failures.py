@@ -5,10 +5,12 @@ First the error records that the CLI writes, then the ways in which a conversati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import AuthError, BackendError, RateLimitError, SessionError
+from ..events import Event, SystemMessage, TextBlock, UserMessage
 from .limits import limit_of
 from .records import Record
 
@@ -149,6 +151,44 @@ def not_accepted() -> SessionError:
         "the prompt was typed and sent, and the CLI neither recorded nor refused it; the conversation "
         "was closed. Send the same messages again",
         kind="not_accepted",
+    )
+
+
+def no_process(session_id: str) -> SessionError:
+    """Return the error for a conversation without a process."""
+    return SessionError(
+        f"no process of this backend is in session {session_id}; `sessions` names those that are",
+        kind="not_found",
+        session_id=session_id,
+    )
+
+
+def not_compacted(events: Iterable[Event], session_id: str) -> SessionError:
+    """Return the error for a conversation that the CLI did not compact, from what it said instead."""
+    told = [_excerpt(said) for event in events if (said := _printed(event))]
+    why = told[-1] if told else "the CLI does not say why"
+    return SessionError(
+        f"the conversation was not compacted: {why}", kind="not_compacted", session_id=session_id
+    )
+
+
+def _printed(event: Event) -> str:
+    """Return what a command of the CLI printed, if that is what an event says."""
+    text = ""
+    if isinstance(event, SystemMessage) and event.subtype == "local_command":
+        text = str(event.data.get("content"))
+    elif isinstance(event, UserMessage):
+        text = "".join(block.text for block in event.content if isinstance(block, TextBlock))
+    printed = re.fullmatch(
+        r"<local-command-(stdout|stderr)>(.*)</local-command-\1>", text, re.DOTALL
+    )
+    return re.sub("\x1b\\[[0-9;]*m", "", printed[2]).strip() if printed else ""
+
+
+def not_steered(why: str, session_id: str | None) -> SessionError:
+    """Return the error for words that could not be added to a turn."""
+    return SessionError(
+        f"nothing can be added to the turn: {why}", kind="not_steered", session_id=session_id
     )
 
 

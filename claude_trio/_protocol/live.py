@@ -102,7 +102,8 @@ class LiveText:
     def before(self, event: Event) -> list[TextDelta]:
         """Return the pieces that have to come before an event of the turn."""
         if isinstance(event, UserMessage):
-            if event.origin == "prompt":
+            # A prompt that the running turn took up has no name of its own.
+            if event.origin == "prompt" and event.raw.get("type") != "attachment":
                 known = event.raw.get("promptId")
                 self._prompts = {*(self._prompts or ()), known if isinstance(known, str) else None}
             return []

@@ -16,6 +16,7 @@ from ..events import (
     ContentBlock,
     Event,
     SystemMessage,
+    TextBlock,
     ToolResultBlock,
     UnknownBlock,
     Usage,
@@ -61,11 +62,12 @@ def normalize(record: Record, *, parent_tool_use_id: str | None = None) -> Event
 
     Returns:
         The event; None for the types in `BOOKKEEPING`, but for an attachment that tells of servers
-        that failed, which is a `SystemMessage` of the subtype ``mcp_failed``. A type that is not known becomes a
+        that failed, which is a `SystemMessage` of the subtype ``mcp_failed``, and for one by which a
+        running turn took up a prompt, which is a `UserMessage`. A type that is not known becomes a
         `SystemMessage` with the type as its subtype.
     """
-    failed = _failed_servers(record)
-    if record.type in BOOKKEEPING and not failed:
+    failed, absorbed = _failed_servers(record), record.absorbed_prompt
+    if record.type in BOOKKEEPING and not failed and absorbed is None:
         return None
     common: dict[str, Any] = {
         "session_id": record.session_id,
@@ -84,6 +86,10 @@ def normalize(record: Record, *, parent_tool_use_id: str | None = None) -> Event
             error=_text(record.raw.get("error")) if record.is_api_error else None,
             **common,
         )
+    if absorbed is not None:
+        return UserMessage(
+            content=(TextBlock(absorbed),), origin=_absorbed_origin(record), **common
+        )
     if record.type == "user":
         content = structure_blocks(record)
         return UserMessage(content=content, origin=_origin(record, content), **common)
@@ -95,6 +101,12 @@ def _failed_servers(record: Record) -> bool:
     """Whether the record tells of MCP servers that could not be reached."""
     attachment = record.raw.get("attachment") if record.type == "attachment" else None
     return isinstance(attachment, Mapping) and bool(attachment.get("failedMcpServers"))
+
+
+def _absorbed_origin(record: Record) -> str:
+    # A task that has ended is told of in the same way.
+    mode = record.raw.get("attachment", {}).get("commandMode")
+    return "prompt" if mode == "prompt" else "auto"
 
 
 def structure_blocks(record: Record) -> tuple[ContentBlock, ...]:

@@ -34,7 +34,7 @@ class Signal(enum.Enum):
     # Of a subagent
     HEARD = "the last words of all subagents"
     # Silence, by what the status file says meanwhile
-    UNTAKEN = "idle, and the prompt has not shown up"
+    UNTAKEN = "a prompt that was sent has not shown up"
     IGNORED = "at rest, and no Enter has made the prompt show up"
     ASKING = "a dialog is open"
     STILL_ASKING = "a dialog is open that was dismissed"

@@ -29,6 +29,9 @@ The CLI also starts turns by itself, when a background task has ended, say. Such
 taken for the answer to a prompt: a prompt's turn begins with the prompt's own record, and is over
 when another turn begins.
 
+A prompt that is sent while the turn runs is given to the model between two of its messages, or, where
+no tool is called any more, behind the answer, as a turn of the CLI's own, which is then a part of ours.
+
 The theory
 ----------
 A record means one thing for a turn whatever the turn's state: its `Signal`. Silence is a signal too,
@@ -109,6 +112,8 @@ class Step(enum.Enum):
     LOCAL = "over: it was a command"
     FAIL = "over: failed by its last record"
     SETTLE = "over: interrupted without a mark, or left without an end"
+    QUEUE = "a further prompt of ours was taken"
+    GO_ON = "a further prompt of ours is given to the model; any other one: as OVERTAKE"
     OVERTAKE = "over as it stands; a turn that is not ours begins"
     DIALOG_FAIL = "over: nobody can answer the dialog"
     NOT_ACCEPTED = "over: the prompt had no effect"
@@ -161,7 +166,10 @@ TABLE: Final[Mapping[State, Mapping[Signal, Step]]] = {
         _G.HOOK_STOPPED: _S.HOOK_STOP,
         _G.LOCAL_OUTPUT: _S.LOCAL,
         _G.AUTO_PROMPT: _S.OVERTAKE,
-        _G.PROMPT: _S.OVERTAKE,
+        _G.PROMPT: _S.GO_ON,
+        _G.ABSORBED: _S.GO_ON,
+        _G.ENQUEUED: _S.QUEUE,
+        _G.UNTAKEN: _S.ENTER_AGAIN,
         _G.ASKING: _S.REFUSE,
         _G.STILL_ASKING: _S.DIALOG_FAIL,
         _G.FAILED: _S.FAIL,
@@ -199,6 +207,30 @@ _BEFORE: Final = frozenset({Signal.COMPACTED, Signal.CONTINUATION})
 
 
 @attrs.define(eq=False)
+class Further:
+    """A prompt that is sent while the turn runs.
+
+    Attributes:
+        text: The text, normalized.
+        taken: Whether the CLI has taken it.
+        given: Whether it was given to the model.
+        lost: Whether it is not known what became of it.
+    """
+
+    text: str
+    taken: bool = False
+    given: bool = False
+    lost: bool = False
+    entered_at: float = math.inf
+    enters: int = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be given to the model."""
+        return not (self.given or self.lost)
+
+
+@attrs.define(eq=False)
 class _Turn:
     """What is known of one turn of ours while it lasts."""
 
@@ -229,6 +261,11 @@ class _Turn:
     ended_at: float = 0.0
     #: What the turn fails by, however it ends.
     doom: BackendError | None = None
+    further: list[Further] = attrs.field(factory=list)
+    #: The CLI has ended its turn, and a further prompt is still to come.
+    ended: bool = False
+    #: How long the CLI's turns were that ended before what was added.
+    before_ms: int = 0
     #: The subtype of the limit by which the turn is being ended.
     limit: str | None = None
     held: list[Record] = attrs.field(factory=list)
@@ -330,12 +367,39 @@ class TurnManager:
         self._turn = _Turn(prompt=prompt, submitted_at=now, entered_at=now)
         self._last_record_at = now
 
+    def add(self, prompt: str) -> Further:
+        """Say that another prompt is being typed while the turn runs, which does not end before it.
+
+        Args:
+            prompt: The text, for the comparison with what the CLI records.
+
+        Returns:
+            What becomes of it.
+
+        Raises:
+            RuntimeError: No turn runs.
+        """
+        if self.state is not State.RUNNING:
+            raise RuntimeError(f"cannot add to a turn while {self.state.value}; send a prompt")
+        further = Further(normalized(prompt))
+        self._turn.further.append(further)
+        return further
+
+    @property
+    def added(self) -> bool:
+        """Whether anything was added to the present or last turn."""
+        return bool(self._turn.further)
+
     def entered(self, now: float) -> None:
-        """Say that Enter was pressed again.
+        """Say that Enter was pressed for what was added last, or again.
 
         Args:
             now: As in the class.
         """
+        if (further := self._untaken()) is not None:
+            further.enters += 1
+            further.entered_at = now
+            return
         self._turn.enters += 1
         self._turn.entered_at = now
 
@@ -545,17 +609,17 @@ class TurnManager:
             case Step.JOIN if record is not None:
                 if normalized(record.absorbed_prompt or "") == self._turn.prompt:
                     self.state, self._turn.acknowledged = State.RUNNING, True
-            case Step.OVERTAKE if self._turn.interrupt_sent and _is_queued(record):
-                self._conclude(Step.INTERRUPT, None)
-                self._put_aside(record)
-                self.state, self._mark_is_due = State.AUTONOMOUS, True
             case Step.OVERTAKE:
-                self._conclude(Step.FAIL if self._turn.error is not None else Step.SETTLE, None)
-                # What stands in the box cannot be looked after while the other turn runs.
-                if self.outcome is not None and self.outcome.restored:
-                    self.outcome = attrs.evolve(self.outcome, restored=False, reusable=False)
-                self._put_aside(record)
-                self.state = State.AUTONOMOUS
+                self._overtake(record)
+            case Step.QUEUE if record is not None:
+                if (further := self._further(str(record.raw.get("content")))) is not None:
+                    further.taken = True
+            case Step.GO_ON if record is not None:
+                self._go_on(record, signal, now)
+            case Step.COMPLETE | Step.WAIT if record is not None and self._goes_on():
+                self._emit(record, Signal.END)
+                self._turn.ended, self._turn.before_ms = True, self._turn.duration_ms or 0
+                self._release(record, now)
             case Step.WAIT if record is not None:
                 self._turn.end.append(record)
                 self._turn.ended_at, self.state = now, State.CLOSING
@@ -580,6 +644,47 @@ class TurnManager:
             self._emit(record, Signal.END)
         self._turn.end.clear()
         self._conclude(Step.COMPLETE, None)
+
+    def _goes_on(self) -> bool:
+        """Whether our turn goes on behind the end of the CLI's, with what was added to it."""
+        return any(further.open for further in self._turn.further) and not (
+            self._turn.interrupt_sent
+        )
+
+    def _go_on(self, record: Record, signal: Signal, now: float) -> None:
+        absorbed = record.absorbed_prompt
+        further = self._further(record.text if absorbed is None else absorbed)
+        unwanted = further is None or self._turn.interrupt_sent
+        if unwanted and signal is Signal.PROMPT:
+            self._overtake(record)
+            return
+        if further is not None:
+            further.taken = further.given = True
+            self._turn.ended, self._turn.error, self._turn.limit = False, None, None
+        self._emit(record, signal)
+        self._release(record, now)
+
+    def _further(self, text: str) -> Further | None:
+        """Return what was added with this text and is still to be given to the model."""
+        found = [each for each in self._turn.further if each.open and each.text == normalized(text)]
+        return found[0] if found else None
+
+    def _untaken(self) -> Further | None:
+        waiting = [each for each in self._turn.further if each.open and not each.taken]
+        return waiting[0] if waiting else None
+
+    def _overtake(self, record: Record | None) -> None:
+        if self._turn.interrupt_sent and _is_queued(record):
+            self._conclude(Step.INTERRUPT, None)
+            self._put_aside(record)
+            self.state, self._mark_is_due = State.AUTONOMOUS, True
+            return
+        self._conclude(Step.FAIL if self._turn.error is not None else Step.SETTLE, None)
+        # What stands in the box cannot be looked after while the other turn runs.
+        if self.outcome is not None and self.outcome.restored:
+            self.outcome = attrs.evolve(self.outcome, restored=False, reusable=False)
+        self._put_aside(record)
+        self.state = State.AUTONOMOUS
 
     def _put_aside(self, record: Record | None, tool_use_id: str | None = None) -> None:
         if record is None:
@@ -643,7 +748,8 @@ class TurnManager:
                 self._turn.error = record
             case Signal.END:
                 duration = record.raw.get("durationMs")
-                self._turn.duration_ms = duration if isinstance(duration, int) else None
+                if isinstance(duration, int):
+                    self._turn.duration_ms = self._turn.before_ms + duration
         if (event := normalize(record)) is not None:
             self._turn.events.append(event)
         self._release_subagents()
@@ -668,6 +774,8 @@ class TurnManager:
                     return Signal.ASKING if deaf > _DIALOG_AGAIN else None
                 return Signal.STILL_ASKING if deaf > _DIALOG_GRACE else None
             return Signal.ASKING if now - self._status_at > self.dialog_settle else None
+        if self.state is State.RUNNING and (further := self._untaken()) is not None:
+            return _silence_about(further, now)
         if self.state is State.SUBMITTED:
             return self._silence_before(now)
         if self.state is State.RUNNING and at_rest and not turn.status_moved:
@@ -710,6 +818,8 @@ class TurnManager:
                 self._end("failed", error=failures.cut_off(raw.get("requestId")))
             case Step.COMPLETE:
                 self._end("completed")
+            case Step.SETTLE if turn.ended and not turn.interrupt_sent:
+                self._conclude(Step.COMPLETE, None)
             case Step.INTERRUPT | Step.SETTLE if turn.refused is not None:
                 error = failures.unanswered(turn.refused)
                 self._end("failed", error=error, restored=step is Step.SETTLE)
@@ -766,6 +876,8 @@ class TurnManager:
         for record, tool_use_id in self._turn.subagents:
             self._put_aside(record, tool_use_id)
         self._turn.subagents.clear()
+        # Something may stand in the box, or be waiting for its turn.
+        reusable = reusable and all(each.given for each in self._turn.further)
         if self._turn.limit is not None and kind == "completed":
             kind = self._turn.limit
         if self._turn.doom is not None:
@@ -783,6 +895,16 @@ class TurnManager:
             error.session_id = known or self._status.session_id  # where nothing was said yet
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
+
+
+def _silence_about(further: Further, now: float) -> Signal | None:
+    """Return what it means that what was added has not shown up; until it has, nothing else is over."""
+    if now - further.entered_at <= _ENTER_AGAIN:
+        return None
+    if further.enters < _MOST_ENTERS:
+        return Signal.UNTAKEN
+    further.lost = True
+    return None
 
 
 def _calls(record: Record) -> set[str]:

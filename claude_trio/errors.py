@@ -84,7 +84,8 @@ class SessionError(BackendError):
     ``no_end`` (the CLI went idle without ending the turn), ``not_settled`` (it did not heed an
     interrupt), ``unreadable`` (its files cannot be read), ``closed`` (by the end of the backend, or by
     `ClaudeCodeBackend.close_session`), ``in_use`` (another process is in the session that is to be
-    continued), ``not_found`` (there is no such session), ``not_seen`` (the model has not seen a written
+    continued), ``not_found`` (there is no such session), ``not_steered`` (what was to be added to a turn
+    was not taken), ``not_compacted`` (the CLI says why), ``not_seen`` (the model has not seen a written
     history; the turn begins again by itself) or ``not_loaded`` (a written history could not be written,
     or was not taken up).
     """

@@ -97,6 +97,9 @@ def trim(raw: Mapping[str, Any], world: World) -> dict[str, Any]:
         kept = {key: raw[key] for key in ("type", "uuid", "parentUuid", "operation") if key in raw}
         if isinstance(attachment := raw.get("attachment"), dict):
             kept["attachment"] = {"type": attachment.get("type")}
+            if attachment.get("type") == "queued_command":  # which is an event
+                told = ("prompt", "commandMode")
+                kept["attachment"] |= {key: _short(attachment.get(key), world) for key in told}
         return kept
     kept = {key: _short(raw[key], world) for key in raw if key not in _DROPPED}
     result = kept.pop("toolUseResult", None)

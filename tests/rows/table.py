@@ -1340,7 +1340,7 @@ ROWS: Final = (
         name="8-absorbed-in-mid-turn",
         script=says((bash("touch started; while ! test -e go; do sleep 0.1; done"),), "first"),
         act=queue_another_while_it_runs,
-        seen=Seen(events="prompt tool_use result text end", text="first", messages=2),
+        seen=Seen(events="prompt tool_use result prompt text end", text="first", messages=2),
     ),
     Row(
         name="8-several-queued",

@@ -67,6 +67,11 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         model: str | None = None,
         effort: Effort | None = None,
         permission_mode: PermissionMode | None = None,
+        system_prompt: str | None = None,
+        thinking: Mapping[str, Any] | None = None,
+        max_output_tokens: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        client_tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> Turn:
         """Return the turn that answers a list of messages; it begins when it is first read.
 
@@ -87,6 +92,15 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         a copy of the transcript goes on instead, under the id that ``turn.session`` has; the
         original may be in use, and is only read.
 
+        With `client_tools` the model may call tools that the caller answers. The turn then pauses: its events
+        end with a `ResultMessage` whose ``stop_reason`` is ``tool_use``, behind the `ToolUseBlock` of each
+        call. The next call of `complete`, whose messages end with an assistant's message with these blocks and
+        a user's with a ``tool_result`` for each of them, goes on with the same turn in the same process.
+        Where nobody comes back the process ends like an idle one, after ``options.idle_timeout``, or when its
+        place is needed; the turn is lost with it, and messages that come later go on from a written
+        transcript. So do results that the CLI would not hand on as they are: more than 20,000 characters,
+        a document, or another text beside them.
+
         When ``options.max_sessions`` processes are there, the turn waits for a place, without a
         limit of time, and in the order in which turns were first read. Cancelled, it leaves the line.
 
@@ -97,6 +111,11 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
             model: For this call only. Default: that of the options.
             effort: Likewise.
             permission_mode: Likewise; it also undoes ``dangerously_skip_permissions``.
+            system_prompt: Likewise.
+            thinking: Likewise.
+            max_output_tokens: Likewise.
+            extra_body: Likewise.
+            client_tools: Likewise; it needs ``options.client_tools``, which may be an empty list.
 
         Raises:
             ValueError: The messages are not what the Messages API takes, or a choice is impossible;
@@ -108,7 +127,21 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         past = _check_past(session_id, conversation, fork=fork)
         if self._fleet.closed:
             raise trio.ClosedResourceError("this backend has been closed")
-        chosen = {"model": model, "effort": effort, "permission_mode": permission_mode}
+        chosen = {
+            "model": model,
+            "effort": effort,
+            "permission_mode": permission_mode,
+            "system_prompt": system_prompt,
+            "thinking": thinking,
+            "max_output_tokens": max_output_tokens,
+            "extra_body": extra_body,
+            "client_tools": client_tools,
+        }
+        if client_tools is not None and self.options.client_tools is None:
+            raise ValueError(
+                "client_tools needs a server that the CLI can reach: open the backend with "
+                "BackendOptions(client_tools=[])"
+            )
         options = _with(self.options, {k: v for k, v in chosen.items() if v is not None})
         return Turn._create(partial(self._begin, options, past), conversation, options)  # noqa: SLF001
 
@@ -226,6 +259,11 @@ def _with(options: BackendOptions, chosen: dict[str, Any]) -> BackendOptions:
     return attrs.evolve(options, **chosen)
 
 
+def _make_session(options: BackendOptions, *, inherited: Mapping[str, str], **more: Any) -> Session:
+    """Make a session with these options, the backend's or those of a call."""
+    return Session(options, environment=options.environment(inherited), **more)
+
+
 @contextlib.asynccontextmanager
 async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBackend, None]:
     """Run conversations with the CLI for the length of a block.
@@ -247,7 +285,8 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
         ValueError: One of them cannot be a tool.
         BackendError: A background task failed through a defect of this package; please report it.
     """
-    environment = options.environment(os.environ)
+    inherited = dict(os.environ)
+    environment = options.environment(inherited)
     program = find_cli(options.cli_path, {**os.environ, **options.env})
     directory = config_directory(environment, options.cwd)
     if options.trust_workspace:
@@ -259,9 +298,9 @@ async def open_backend(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBack
             async with trio.open_nursery() as nursery:
                 ways, cold = Ways(options), Cold()
                 make = partial(
-                    Session,
+                    _make_session,
+                    inherited=inherited,
                     program=program,
-                    environment=environment,
                     start_files=files,
                     config_directory=directory,
                     notices=notices,

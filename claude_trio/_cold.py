@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from ._archive import Archive
+from ._protocol.client_tools import in_words_of_cli
 from ._protocol.concat import concat_messages
 from ._protocol.history import Conversation, messages_after
 from ._protocol.messages import Block, Said
@@ -100,8 +101,9 @@ class Cold:
                 f"there are {media} images and documents; some CLIs send the newest {_MOST_MEDIA}"
             )
             notes.append(_note("history_media", much, session_id))
+        names = {tool["name"] for tool in options.client_tools or ()}
         written = write_transcript(
-            messages,
+            in_words_of_cli(messages, names),
             session_id=session_id,
             cwd=str(options.cwd),
             model=options.model,

@@ -45,8 +45,11 @@ class Delivery:
     def behind(self) -> bool:
         """Whether the consumer is so slow that no more is to be read.
 
-        The file itself is the buffer: while nobody takes what was read, it is not read on.
+        The file itself is the buffer: while nobody takes what was read, it is not read on. Nor is it
+        while the turn waits for the caller.
         """
+        if self.turns.paused:
+            return True
         inbox = self.inbox
         return inbox is not None and not self.unwanted and len(inbox.events) >= _MOST_WAITING
 

@@ -143,7 +143,9 @@ class Fleet:
         exchanges, typed = call.conversation.exchanges, self._is_typed(call)
 
         def fits(session: Session) -> int:
-            if not (session.alive and same_history(exchanges, session.exchanges)):
+            if not (session.alive and session.takes(call.conversation)):
+                return 0
+            if not same_history(exchanges, session.exchanges):
                 return 0
             same = session.options == call.options
             # One that is kept ready would be of no use to a prompt that cannot be typed, or to one

@@ -66,6 +66,13 @@ class Follower:
             self._unreadable,
         )
 
+    def go_on(self) -> None:
+        """Say that a paused turn goes on."""
+        self._give_up_at = None
+        if self.guest is not None:
+            self.guest.go_on()
+        self.look_now()
+
     def begin_turn(self, *, resumed: bool) -> None:
         """Say that a turn begins.
 
@@ -104,6 +111,9 @@ class Follower:
         self.delivery.put_live()
         if self.guest is not None:
             self.guest.observe(unwanted=self.delivery.unwanted)
+        if self._pause_is_due(now):
+            self.turns.pause()
+            return b""
         if command is Command.PRESS_ENTER:
             if self.delivery.unwanted:  # what stands in the box is not known
                 if not self.turns.accepted:
@@ -120,6 +130,17 @@ class Follower:
             return self._key_after(self.turns.outcome, process)
         inbox.sign_of_life(max(self.turns.last_change_at, process.last_output_at))
         return self._interrupt(now) if self.delivery.unwanted else b""
+
+    def _pause_is_due(self, now: float) -> bool:
+        """Whether the turn is to be handed to the caller, who has calls to answer."""
+        delivery, guest = self.delivery, self.guest
+        if guest is None or delivery.inbox is None or self.turns.outcome is not None:
+            return False
+        if delivery.unwanted or delivery.behind or delivery.check is not None or self.files.behind:
+            return False
+        asked = self.turns.asked.values()
+        made = any(call.is_that_of(block) for call in guest.calls.waiting for block in asked)
+        return made and self.turns.waits_for_caller(now)
 
     def feed(self, records: Iterable[Record]) -> None:
         """Take new records of the transcript, and what subagents have written before them."""

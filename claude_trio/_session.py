@@ -34,6 +34,7 @@ from ._notices import FileNotices
 from ._opening import Opening, Past, open_after, open_past, open_written
 from ._prompter import NoEditor, Prompter, Unusable
 from ._protocol import failures, keys
+from ._protocol.client_tools import results_of
 from ._protocol.history import Conversation, Exchange, exchange_of, extended, fingerprint
 from ._protocol.outcome import Outcome, is_answer
 from ._protocol.turns import TurnManager
@@ -44,7 +45,7 @@ from ._startup import StartupWatch, exit_error, startup_error
 from ._steering import Steering
 from ._ways import Ways
 from .errors import BackendError, ProcessError, TurnTimeout
-from .events import AssistantMessage
+from .events import AssistantMessage, Event, ToolResultBlock, UserMessage
 from .options import BackendOptions
 
 _ANSWERED_DIALOG: Final = 5.0  # seconds in which a dialog goes away that a callback has answered
@@ -121,6 +122,7 @@ class Session:
             self.notices,
             self._go_on_empty,
         )
+        self.turns.client_tools = bool(self.options.client_tools)
 
     @property
     def session_id(self) -> str:
@@ -191,6 +193,8 @@ class Session:
     def _state(self) -> str:
         if self._scope.cancel_called:
             return "ending"
+        if self.turns.paused:
+            return "paused"
         return self.turns.state.name.lower() if self._started.is_set() else "starting"
 
     def rest(self, limit: float) -> None:
@@ -201,6 +205,13 @@ class Session:
         """
         self.idle_since = trio.current_time()
         self._scope.deadline = self.idle_since + limit
+
+    def takes(self, conversation: Conversation) -> bool:
+        """Whether the new message is what the session waits for, if it waits for results."""
+        if not self.turns.paused:
+            return True
+        results = results_of(conversation.prompt)
+        return results is not None and results.keys() == self.turns.asked.keys()
 
     def claim(self) -> bool:
         """Take the conversation for another prompt; return whether it was still there."""
@@ -341,7 +352,7 @@ class Session:
             path = self.start_files.new_status_line()
             self._follower.cost_watch = CostWatch(path, anew=self._opening.before is None)
         if self.host is not None:
-            self._follower.guest = guest = self.host.admit(self._follower)
+            self._follower.guest = guest = self.host.admit(self._follower, self.options)
             self._follower.delivery.live = guest.live
             if self.options.on_permission or self.options.on_question or self.options.on_plan:
                 self.turns.dialog_settle = _ANSWERED_DIALOG
@@ -392,6 +403,8 @@ class Session:
             raise
 
     async def _send(self, conversation: Conversation, command: keys.Way | None) -> Inbox:
+        if self.turns.paused:
+            return await self._go_on(conversation)
         process, self._way = self._process, command or self.ways.of(conversation)
         if self._way == "transcript" or process is None:
             raise Unusable
@@ -415,6 +428,20 @@ class Session:
         with trio.move_on_after(_LAST_WORDS):
             await process.wait()
         raise Unusable
+
+    async def _go_on(self, conversation: Conversation) -> Inbox:
+        """Answer the calls that a paused turn waits for."""
+        await trio.lowlevel.checkpoint()
+        guest, results = self._follower.guest, results_of(conversation.prompt)
+        if guest is None or results is None or not (self.alive and self.turns.paused):
+            raise Unusable
+        self.prompt, self._resumes = Exchange(conversation.prompt), False
+        inbox = Inbox(trio.current_time(), patience=self.options.stall_timeout or math.inf)
+        self._follower.delivery.inbox = inbox
+        guest.calls.give(self.turns.asked, results)
+        self.turns.go_on(trio.current_time())
+        self._follower.go_on()
+        return inbox
 
     async def _type(
         self, process: PtyClaudeProcess, prompter: Prompter, conversation: Conversation
@@ -523,17 +550,16 @@ class Session:
     async def _run_process(self) -> None:
         self.start_files.restore()
         env = {**self._environment(), **(self._editor.environment if self._editor else {})}
-        async with open_pty_process(
-            self._argv(), cwd=self.options.cwd, env=env, exit_grace=self.options.exit_grace
-        ) as process:
-            self._process = process
-            with self._files.attached(process.pid):
-                self._follower.cost_watch.attach(self.notices, self.look_now)
-                await self._attend(process)
-
-    def _argv(self) -> list[str]:
         which = self._opening.arguments(self.session_id, self.options, self.cold)
-        return [str(self.program), *which, *arguments(self.options, self.start_files.flags)]
+        with self.start_files.flags_for(self.options) as flags:
+            argv = [str(self.program), *which, *arguments(self.options, flags)]
+            async with open_pty_process(
+                argv, cwd=self.options.cwd, env=env, exit_grace=self.options.exit_grace
+            ) as process:
+                self._process = process
+                with self._files.attached(process.pid):
+                    self._follower.cost_watch.attach(self.notices, self.look_now)
+                    await self._attend(process)
 
     def _environment(self) -> Mapping[str, str]:
         env = {**self.environment, **self._opening.environment(self.cold)}
@@ -636,16 +662,33 @@ class Session:
             self.stop()
             if not ended:
                 return  # the consumer is told when the process has ended
-        elif not self._follower.delivery.unwanted and self._cost_is_due(inbox, outcome):
+        elif not (self._follower.delivery.unwanted or self.turns.paused) and self._cost_is_due(
+            inbox, outcome
+        ):
             return
         self._note_context()
+        self._note_exchange(outcome)
+        if outcome.error is not None and outcome.error.kind == "altered":
+            self.ways.distrust(self._way)
+        self._follower.delivery.inbox = self.prompt = None
+        if not self.turns.paused:
+            self._follower.end_turn()
+        if not ended:
+            self.on_idle(self)
+        if not self.turns.paused:
+            outcome = self._follower.cost_watch.add_to(outcome)
+        inbox.finish(self._mark(outcome))
+
+    def _note_exchange(self, outcome: Outcome) -> None:
+        """Keep what the conversation has lived through."""
         if self._cleared:
             self.exchanges, self._cleared, self.continued = (), False, False
         elif self.prompt is not None and not outcome.restored:
-            lived = exchange_of(self.prompt.prompt, self.turns.events)
+            lived = exchange_of(self.prompt.prompt, self._lived_events())
             self.exchanges = extended(self.exchanges, lived)
             self._differs |= self.turns.added
-            if outcome.kind == "completed" and not (self.continued or self._differs):
+            answered = outcome.kind in {"completed", "paused"}
+            if answered and not (self.continued or self._differs):
                 self.cold.archive.remember(
                     self._files.transcript,
                     self.exchanges,
@@ -653,13 +696,20 @@ class Session:
                     self.options,
                     fresh=self.origin == "fresh",
                 )
-        if outcome.error is not None and outcome.error.kind == "altered":
-            self.ways.distrust(self._way)
-        self._follower.delivery.inbox = self.prompt = None
-        self._follower.end_turn()
-        if not ended:
-            self.on_idle(self)
-        inbox.finish(self._mark(self._follower.cost_watch.add_to(outcome)))
+
+    def _lived_events(self) -> list[Event]:
+        """Return the events of the turn without the results that its prompt has brought."""
+        assert self.prompt is not None
+        given = {block.get("tool_use_id") for block in self.prompt.prompt} - {None}
+        return [
+            event
+            for event in self.turns.events
+            if not isinstance(event, UserMessage)
+            or not any(
+                isinstance(block, ToolResultBlock) and block.tool_use_id in given
+                for block in event.content
+            )
+        ]
 
     def _note_context(self) -> None:
         for event in reversed(self.turns.events):

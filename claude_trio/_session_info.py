@@ -26,7 +26,7 @@ class SessionInfo:
         turns: How many prompts the process has taken, the present one included.
         altered: How many prompts of the whole backend the CLI has recorded differently from what
             was sent; each of those turns has failed. After one, no prompt is sent in that way.
-        state: ``starting``, ``ending``, or the name of the `State` of its turns in lower case.
+        state: ``starting``, ``ending``, ``paused`` for a turn that waits for the caller, or the name of the `State` of its turns in lower case.
         idle_since: When it became free for another prompt, by the clock of `trio.current_time`; None
             while it is not.
         context_tokens: How much of the model's context the conversation takes: all tokens of its

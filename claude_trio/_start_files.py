@@ -35,7 +35,8 @@ class StartFiles:
 
     flags: Mapping[str, Path]
     _place: PrivateDirectory
-    _contents: Mapping[str, bytes] = attrs.field(repr=False)
+    _contents: Mapping[str, str] = attrs.field(repr=False)
+    _host: Host | None = attrs.field(default=None, repr=False)
 
     @property
     def directory(self) -> Path:
@@ -48,16 +49,37 @@ class StartFiles:
         Raises:
             ProcessError: It could not be written.
         """
-        try:
-            self._place.restore()
-            for flag, path in self.flags.items():
-                restore_file(path, self._contents[flag])
-        except OSError as exc:
-            raise _not_written(str(self.directory), exc) from exc
+        _restore(self._place, self.flags, self._contents)
 
     def new_status_line(self) -> Path:
         """Return where one process is to leave what it tells its status line."""
         return self.directory / f"{secrets.token_hex(8)}.json"
+
+    @contextlib.contextmanager
+    def flags_for(self, options: BackendOptions) -> Generator[Mapping[str, Path], None, None]:
+        """Have the files of one process for the length of a block.
+
+        They are those of the backend, unless something was chosen that stands in them.
+
+        Args:
+            options: The backend's, with what was chosen for one call.
+
+        Raises:
+            ProcessError: They could not be written.
+        """
+        contents = _contents(options, self._host)
+        if contents == self._contents:
+            yield self.flags
+            return
+        mark = secrets.token_hex(8)
+        flags = {flag: self.directory / f"{mark}{flag}.txt" for flag in contents}
+        try:
+            _restore(self._place, flags, contents)
+            yield flags
+        finally:
+            with contextlib.suppress(OSError):  # the directory goes with all that is in it
+                for path in flags.values():
+                    path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -73,10 +95,25 @@ def start_files(
     Raises:
         ProcessError: They could not be written.
     """
+    contents = _contents(options, host)
+    try:
+        place = PrivateDirectory.make()
+    except OSError as exc:
+        raise _not_written("a temporary directory", exc) from exc
+    flags = {flag: place.path / f"{flag.strip('-')}.txt" for flag in contents}
+    files = StartFiles(flags, place, contents, host)
+    try:
+        files.restore()
+        yield files
+    finally:
+        _remove(place.path, flags.values())
+
+
+def _contents(options: BackendOptions, host: Host | None) -> dict[str, str]:
     settings, servers = merge_settings(options), dict(options.other_servers)
     if host is not None:
         settings = merged(settings, host.settings())
-        servers |= host.mcp_servers()
+        servers |= host.mcp_servers(options)
     contents = {"--settings": json.dumps(settings)}
     if options.system_prompt is not None:
         contents["--system-prompt-file"] = options.system_prompt
@@ -84,17 +121,16 @@ def start_files(
         contents["--append-system-prompt-file"] = options.append_system_prompt
     if servers:
         contents["--mcp-config"] = json.dumps({"mcpServers": servers})
+    return contents
+
+
+def _restore(place: PrivateDirectory, flags: Mapping[str, Path], contents: Mapping[str, str]) -> None:
     try:
-        place = PrivateDirectory.make()
+        place.restore()
+        for flag, path in flags.items():
+            restore_file(path, contents[flag].encode())
     except OSError as exc:
-        raise _not_written("a temporary directory", exc) from exc
-    flags = {flag: place.path / f"{flag.strip('-')}.txt" for flag in contents}
-    files = StartFiles(flags, place, {flag: text.encode() for flag, text in contents.items()})
-    try:
-        files.restore()
-        yield files
-    finally:
-        _remove(place.path, flags.values())
+        raise _not_written(str(place.path), exc) from exc
 
 
 def _not_written(where: str, reason: OSError) -> ProcessError:

@@ -233,7 +233,8 @@ class ResultMessage(Message):
 
     Attributes:
         subtype: ``success``, or how it ended otherwise: ``error``, ``interrupted``,
-            ``stopped_by_hook`` or ``local_command``.
+            ``stopped_by_hook`` or ``local_command``. With ``paused`` it has not ended: it waits for the
+            results of `client_tools`, and counts what was read since it was last given some.
         is_error: Whether the turn failed.
         result: The text of the last API message of the turn; None when there was none.
         stop_reason: The stop reason of that message.

@@ -168,6 +168,10 @@ class BackendOptions:
         on_plan: Approves a plan of the model, or denies it with what is to be revised: see
             `PlanRequest`. Without it plans go to `on_permission`, or are denied.
         hooks: Functions for events of the CLI: see `HookMatcher`.
+        client_tools: Tools that whoever calls `complete` answers itself, as the Messages API has them:
+            mappings with ``name``, ``description`` and ``input_schema``. A turn in which the model calls
+            one pauses: see `ClaudeCodeBackend.complete`, where others can be named for one call. With
+            None, there are none, and none can be named.
         include_partial_messages: Yield `TextDelta` events while the model writes: whole lines, as
             the CLI shows them, in order and before the block that has the whole text.
         on_parse_error: Called with the error for each line of a transcript that cannot be read; the
@@ -262,6 +266,9 @@ class BackendOptions:
     hooks: Mapping[str, Sequence[HookMatcher]] = attrs.field(
         factory=dict, converter=host.to_hooks, repr=False
     )
+    client_tools: Sequence[Mapping[str, Any]] | None = attrs.field(
+        default=None, converter=host.to_client_tools, repr=False
+    )
     include_partial_messages: bool = attrs.field(default=False, validator=check.flag)
     on_parse_error: Callable[[MessageParseError], object] = attrs.field(
         default=log_unreadable, validator=check.function, repr=False
@@ -350,6 +357,7 @@ class BackendOptions:
             any(callback is not None for callback in callbacks)
             or any(self.hooks.values())
             or bool(self.own_servers)
+            or self.client_tools is not None
             or self.include_partial_messages
             or self.max_turns is not None
             or self.max_budget_usd is not None

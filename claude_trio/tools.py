@@ -17,7 +17,8 @@ import attrs
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: What a tool can be called.
+TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @attrs.frozen
@@ -86,7 +87,7 @@ def _make(
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"a tool must be an async function, not {function!r}")
     called = function.__name__ if name is None else name
-    if not _NAME.fullmatch(called):
+    if not TOOL_NAME.fullmatch(called):
         raise ValueError(
             f"a tool's name takes 64 letters, digits, - and _; {called!r} does not fit"
         )

@@ -88,7 +88,8 @@ EXPECTED: Mapping[str, str] = {
         r"stock      {'apples': 3, 'pears': 12}\n"
     ),
 }
-HELPERS = {"common.py", "echo_server.py"}
+#: Those that run until they are ended have tests of their own.
+HELPERS = {"common.py", "echo_server.py", "gateway.py"}
 #: Run by pytest.
 TESTS = {"test_my_app.py"}
 README = EXAMPLES.parent / "README.md"

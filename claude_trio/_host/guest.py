@@ -15,6 +15,7 @@ import trio
 
 from .._protocol.live import LiveText
 from ..callbacks import Allow, Deny
+from .client import ClientCalls
 
 T = TypeVar("T")
 _MOST_DECISIONS: Final = 256
@@ -59,10 +60,14 @@ class Guest:
     Args:
         session: The session.
         live: Takes the live text; None when nobody wants it.
+        servers: The servers of tools that its CLI is told of.
     """
 
     session: Visitor
     live: LiveText | None = None
+    servers: frozenset[str] = frozenset()
+    #: The calls that the caller is to answer.
+    calls: ClientCalls = attrs.field(factory=ClientCalls)
     token: str = attrs.field(factory=lambda: secrets.token_urlsafe(32), repr=False)
     admitted_at: float = attrs.field(factory=trio.current_time)
     #: Set when its CLI knows its tools, and a file by which it can learn that.
@@ -97,8 +102,13 @@ class Guest:
         self.rounds = self.batches = self.batches_heard = 0
         self.cost_before = self.session.cost
         self.cost_seen = self.cost_before
+        self.calls.forget()
         if self.live is not None:
             self.live.begin(resumed=resumed)
+
+    def go_on(self) -> None:
+        """Say that a turn goes on that has been paused."""
+        self._closed = False
 
     def end_turn(self) -> None:
         """Say that the turn is to end: its callbacks are cancelled, and no more are called for it."""

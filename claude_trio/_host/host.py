@@ -13,10 +13,12 @@ import trio
 
 from .._http import HttpRequest
 from .._protocol import hooks
+from .._protocol.client_tools import SERVER
 from .._protocol.live import LiveText
 from ..callbacks import HookCallback, HookContext, HookInput
 from ..errors import ProcessError
 from ..options import BackendOptions
+from .client import ClientCalls
 from .guest import TOKEN, Guest, NoAnswer, Visitor
 from .limits import Limits
 from .permissions import Permissions
@@ -52,7 +54,7 @@ class Host:
         if options.include_partial_messages:
             self._register(_MESSAGE, None, _show, _AT_ONCE)
         if self._tools is not None:
-            for name in options.own_servers:
+            for name in self._tools.names:
                 self._server.routes[f"/tools/{name}"] = functools.partial(self._tools.answer, name)
         for event, groups in options.hooks.items():
             for group in groups:
@@ -86,7 +88,7 @@ class Host:
         made = hooks.settings(self._entries, self._server.url, TOKEN)
         if self._tools is not None:
             made = hooks.merged(made, self._tools.settings())
-            made["permissions"] = {"allow": [f"mcp__{name}" for name in self.options.own_servers]}
+            made["permissions"] = {"allow": [f"mcp__{name}" for name in self._tools.names]}
         return made
 
     def environment(self, guest: Guest, directory: Path, *, prompted: bool) -> dict[str, str]:
@@ -99,7 +101,8 @@ class Host:
         """
         if self._tools is None:
             return {TOKEN: guest.token}
-        return {TOKEN: guest.token, **self._tools.environment(guest, directory, held=prompted)}
+        held = prompted and bool(guest.servers)
+        return {TOKEN: guest.token, **self._tools.environment(guest, directory, held=held)}
 
     async def wait_until_ready(self, guest: Guest) -> None:
         """Wait until a session's CLI can be given its first prompt; not for ever."""
@@ -107,8 +110,8 @@ class Host:
         if self._tools is not None:
             await self._tools.wait(guest)
 
-    def mcp_servers(self) -> dict[str, Any]:
-        """Return the servers of tools, as a configuration of MCP servers names them."""
+    def mcp_servers(self, options: BackendOptions) -> dict[str, Any]:
+        """Return the servers of tools of one process, as a configuration of MCP servers names them."""
         return {
             name: {
                 "type": "http",
@@ -116,16 +119,23 @@ class Host:
                 "headers": hooks.bearer(TOKEN),
                 # Else the model would have to look for the tools first.
                 "alwaysLoad": True,
+                "timeout": int(_A_DAY * 1000),
             }
-            for name in self.options.own_servers
+            for name in _servers(options)
         }
 
     # -- its life -------------------------------------------------------------------------------
 
-    def admit(self, session: Visitor) -> Guest:
-        """Let a session in: its CLI is answered from now on."""
+    def admit(self, session: Visitor, options: BackendOptions | None = None) -> Guest:
+        """Let a session in: its CLI is answered from now on.
+
+        Args:
+            session: The session.
+            options: The backend's, with what was chosen for one call.
+        """
+        options = options or self.options
         live = LiveText() if self.options.include_partial_messages else None
-        guest = Guest(session, live)
+        guest = Guest(session, live, _servers(options), ClientCalls(options.client_tools or ()))
         self._server.admit(guest)
         return guest
 
@@ -144,6 +154,11 @@ class Host:
         with self._scope:
             async with self._tools.running() if self._tools else contextlib.nullcontext():
                 await self._server.run()
+
+
+def _servers(options: BackendOptions) -> frozenset[str]:
+    """Return the servers of tools that the CLI is told of."""
+    return frozenset(options.own_servers) | ({SERVER} if options.client_tools else set())
 
 
 async def _show(guest: Guest, body: Mapping[str, Any]) -> None:
@@ -203,7 +218,9 @@ async def open_host(options: BackendOptions) -> AsyncGenerator[Host | None, None
         yield None
         await trio.lowlevel.checkpoint()
         return
-    tools = ToolServers(options.own_servers) if options.own_servers else None
+    tools = None
+    if options.own_servers or options.client_tools is not None:
+        tools = ToolServers(options.own_servers, client=options.client_tools is not None)
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(open_server())

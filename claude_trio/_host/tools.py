@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from .._http import HttpRequest
+from .._protocol.client_tools import SERVER
 from ..tools import Tool
+from .client import ClientCall
 from .guest import Guest, NoAnswer
 from .server import Answer
 
 if TYPE_CHECKING:
-    from mcp.server import MCPServer
+    from mcp.server import MCPServer, Server, ServerRequestContext
+    from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult
 
 _logger = logging.getLogger("claude_trio")
 #: Whose CLI has sent the request that is being answered.
@@ -31,6 +34,8 @@ _MARGIN: Final = 0.3
 _SHARE: Final = 0.4
 #: Seconds that anybody waits for that.
 _PATIENCE: Final = 15.0
+#: Where newer CLIs say which call of the model's theirs is.
+_CALL_ID: Final = "claudecode/toolUseId"
 #: The variable that names the file by which a CLI learns that its tools are known.
 _KNOWN: Final = "CLAUDE_TRIO_TOOLS_KNOWN"
 #: What holds a CLI that answers a prompt of its transcript until then, as its SessionStart hook, for at
@@ -43,19 +48,32 @@ class ToolServers:
 
     Args:
         servers: The tools of each, by its name.
+        client: Whether there is one for the tools that the caller answers itself, which are another list
+            for each CLI.
 
     Raises:
         ImportError: The package ``mcp`` is missing.
         ValueError: A tool cannot be offered: two of a name, or a type that has no JSON schema.
     """
 
-    def __init__(self, servers: Mapping[str, Sequence[Tool[..., Any]]]) -> None:
+    def __init__(
+        self, servers: Mapping[str, Sequence[Tool[..., Any]]], *, client: bool = False
+    ) -> None:
         self._nursery: trio.Nursery
-        self._servers = {name: _server(name, tools) for name, tools in servers.items()}
+        self._servers: dict[str, MCPServer[Any] | Server[Any]] = {
+            name: _server(name, tools) for name, tools in servers.items()
+        }
+        if client:
+            self._servers[SERVER] = _client_server()
         self._apps = {
             name: server.streamable_http_app(json_response=True, stateless_http=True)
             for name, server in self._servers.items()
         }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the servers."""
+        return tuple(self._servers)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
@@ -91,6 +109,8 @@ class ToolServers:
     async def wait(guest: Guest) -> None:
         """Wait until a CLI knows its tools, or for as long as it would be held."""
         await trio.lowlevel.checkpoint()
+        if not guest.servers:
+            return
         with trio.move_on_after(_PATIENCE):
             await guest.known.wait()
 
@@ -106,7 +126,7 @@ class ToolServers:
             return Answer(500)  # noqa: ASYNC910 - the caller sends it
         if _method(request.body) == "tools/list":
             guest.listed.add(name)
-            if self._servers.keys() <= guest.listed:
+            if guest.servers <= guest.listed:
                 self._nursery.start_soon(self._tell, guest)
         return Answer(sent.status, bytes(sent.body), sent.headers)
 
@@ -120,12 +140,52 @@ class ToolServers:
                 guest.known_file.touch(mode=0o600)
 
 
-def _server(name: str, tools: Sequence[Tool[..., Any]]) -> MCPServer[Any]:
+@contextlib.contextmanager
+def _needs_mcp() -> Generator[None, None, None]:
     try:
-        from mcp.server import MCPServer  # noqa: PLC0415 - an extra
+        yield
     except ModuleNotFoundError as exc:
-        message = "functions as tools need the package mcp; install claude-trio[tools]"
+        message = "tools of yours need the package mcp; install claude-trio[tools]"
         raise ImportError(message, name=exc.name) from exc
+
+
+def _client_server() -> Server[Any]:
+    """Return the server of the tools that the caller answers: what it has is the guest's."""
+    with _needs_mcp():
+        from mcp import types  # noqa: PLC0415 - an extra
+        from mcp.server import Server  # noqa: PLC0415 - an extra
+
+    async def list_tools(_: ServerRequestContext[Any], __: object) -> ListToolsResult:
+        await trio.lowlevel.checkpoint()
+        return types.ListToolsResult(
+            tools=[types.Tool(**tool) for tool in _CALLER.get().calls.tools]
+        )
+
+    async def call_tool(
+        _: ServerRequestContext[Any], params: CallToolRequestParams
+    ) -> CallToolResult:
+        guest = _CALLER.get()
+        told = dict(params.meta or {}).get(_CALL_ID)
+        call = ClientCall(
+            params.name, params.arguments or {}, told if isinstance(told, str) else None
+        )
+        guest.session.look_now()
+        try:
+            result = await guest.run(guest.calls.wait, call)
+        except NoAnswer as exc:
+            await trio.lowlevel.checkpoint()
+            text = types.TextContent(type="text", text=str(exc))
+            return types.CallToolResult(content=[text], is_error=True)
+        return types.CallToolResult.model_validate(
+            {"content": list(result.content), "isError": result.is_error}
+        )
+
+    return Server(SERVER, on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+def _server(name: str, tools: Sequence[Tool[..., Any]]) -> MCPServer[Any]:
+    with _needs_mcp():
+        from mcp.server import MCPServer  # noqa: PLC0415 - an extra
     names = [tool.name for tool in tools]
     if doubled := {each for each in names if names.count(each) > 1}:
         raise ValueError(f"mcp_servers[{name!r}] has several tools named {', '.join(doubled)}")

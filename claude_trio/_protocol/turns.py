@@ -54,8 +54,9 @@ from typing import Final
 import attrs
 
 from ..errors import AuthError, BackendError
-from ..events import AssistantMessage, Event, SystemMessage
+from ..events import AssistantMessage, Event, SystemMessage, ToolUseBlock
 from . import failures
+from .client_tools import in_callers_words, is_callers
 from .keys import normalized
 from .normalize import normalize
 from .outcome import Outcome, is_answer, make_result
@@ -75,6 +76,10 @@ _DIALOG_GRACE: Final = 10.0  # seconds until a dialog that was dismissed is beli
 _ENTER_AGAIN: Final = 1.5  # seconds until an Enter without any effect is repeated
 _MOST_ENTERS: Final = 3
 _LAST_WORDS: Final = 2.0  # seconds that the end of a turn waits for its subagents' transcripts
+#: Seconds without a record until the calls of a message are believed to be all there: the CLI writes in
+#: batches of 0.1 s. One that comes later is asked about in another message.
+_ASKED_SETTLE: Final = 0.25
+_OTHERS_SETTLE: Final = 2.0  # the same, while tools of the CLI's are open too
 _MOST_UNPROMPTED: Final = 256
 
 
@@ -248,8 +253,12 @@ class _Turn:
     refused: str | None = None
     status_moved: bool = False
     duration_ms: int | None = None
+    #: It was paused: the CLI's figure counts what the caller took.
+    went_on: bool = False
     error: Record | None = None
     open_tools: set[str] = attrs.field(factory=set)
+    #: Of these, the calls that the caller is to answer.
+    asked: dict[str, ToolUseBlock] = attrs.field(factory=dict)
     #: Every tool call of the turn, those of its subagents included.
     calls: set[str] = attrs.field(factory=set)
     #: By the call of each of its subagents, its last words; None for one that goes on.
@@ -288,6 +297,10 @@ class TurnManager:
     outcome: Outcome | None = None
     #: Seconds until a dialog is believed to stay open; more, where hooks of the host answer it.
     dialog_settle: float = _DIALOG_SETTLE
+    #: Whether there are tools that the caller answers.
+    client_tools: bool = False
+    #: Whether our turn waits for the caller to answer calls; `outcome` is what it has come to so far.
+    paused: bool = False
     #: What the dialog that is open asks for; None when none is.
     dialog: str | None = None
     #: The newest events outside of every turn of ours: those of turns that the CLI started itself,
@@ -389,6 +402,43 @@ class TurnManager:
     def added(self) -> bool:
         """Whether anything was added to the present or last turn."""
         return bool(self._turn.further)
+
+    def waits_for_caller(self, now: float) -> bool:
+        """Whether our turn goes on only when the caller has answered calls, all of which are known.
+
+        To be asked when such a call has been made: the record with it is there with those of the other
+        calls in its message, or a moment before them.
+        """
+        turn = self._turn
+        if self.state is not State.RUNNING or not turn.asked:
+            return False
+        # A tool of the CLI's may run meanwhile, or wait for its turn behind the caller's.
+        others = turn.open_tools - turn.asked.keys()
+        return now - self._last_record_at > (_OTHERS_SETTLE if others else _ASKED_SETTLE)
+
+    @property
+    def asked(self) -> Mapping[str, ToolUseBlock]:
+        """The calls that the caller is to answer, by their ids."""
+        return self._turn.asked
+
+    def pause(self) -> None:
+        """Let the caller answer calls: what was read so far has an outcome of its own."""
+        result = make_result("paused", self._turn.events, duration_ms=None, elapsed=self._elapsed)
+        self.outcome = Outcome("paused", attrs.evolve(result, stop_reason="tool_use"))
+        self.paused = True
+
+    def go_on(self, now: float) -> None:
+        """Go on with a paused turn, which the caller has answered; its events begin anew."""
+        self.outcome, self.paused = None, False
+        turn = self._turn
+        turn.asked.clear()
+        turn.events.clear()
+        turn.taken, turn.went_on = 0, True
+        turn.submitted_at = self._last_record_at = now
+
+    @property
+    def _elapsed(self) -> float:
+        return self._last_record_at - self._turn.submitted_at
 
     def entered(self, now: float) -> None:
         """Say that Enter was pressed for what was added last, or again.
@@ -529,6 +579,8 @@ class TurnManager:
         Args:
             now: As in the class.
         """
+        if self.paused:
+            return None
         signal = self._silence(now)
         step = TABLE[self.state].get(signal) if signal is not None else None
         if signal is None or step is None:
@@ -738,7 +790,10 @@ class TurnManager:
                 self._turn.calls |= _calls(record)
             case Signal.TOOL_RESULT:
                 self._turn.error = None
-                self._turn.open_tools -= {str(block.get("tool_use_id")) for block in record.blocks}
+                done = {str(block.get("tool_use_id")) for block in record.blocks}
+                self._turn.open_tools -= done
+                for call_id in done:
+                    self._turn.asked.pop(call_id, None)
                 self._turn.last_words |= record.last_words
                 # Unless an end tells how many there are: an interrupted turn has none.
                 self._pending += [*record.last_words.values()].count(None)
@@ -751,8 +806,19 @@ class TurnManager:
                 if isinstance(duration, int):
                     self._turn.duration_ms = self._turn.before_ms + duration
         if (event := normalize(record)) is not None:
-            self._turn.events.append(event)
+            self._turn.events.append(self._in_callers_words(event))
         self._release_subagents()
+
+    def _in_callers_words(self, event: Event) -> Event:
+        if not self.client_tools or not isinstance(event, AssistantMessage):
+            return event
+        renamed = in_callers_words(event)
+        ours = [is_callers(getattr(block, "name", None)) for block in event.content]
+        if isinstance(renamed, AssistantMessage):
+            for block, asked in zip(renamed.content, ours, strict=True):
+                if asked and isinstance(block, ToolUseBlock):
+                    self._turn.asked[block.id] = block
+        return renamed
 
     # -- silence --------------------------------------------------------------------------------
 
@@ -885,14 +951,15 @@ class TurnManager:
         result = make_result(
             kind,
             self._turn.events,
-            duration_ms=self._turn.duration_ms,
-            elapsed=self._last_record_at - self._turn.submitted_at,
+            duration_ms=None if self._turn.went_on else self._turn.duration_ms,
+            elapsed=self._elapsed,
         )
         if error is not None:
             error.partial = self.events
             error.result = result
             known = error.session_id or result.session_id
             error.session_id = known or self._status.session_id  # where nothing was said yet
+        self.paused = False
         self.outcome = Outcome(kind, result, error, reusable=reusable, restored=restored)
         self.state = State.IDLE
 

@@ -1,0 +1,403 @@
+"""Tools that the caller answers: a turn pauses, and goes on in the same process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import trio
+
+from claude_trio import (
+    AssistantMessage,
+    BackendOptions,
+    ClaudeCodeBackend,
+    Event,
+    ResultMessage,
+    TextDelta,
+    ToolUseBlock,
+    Turn,
+    open_backend,
+)
+from claude_trio._protocol.client_tools import ClientResult, in_words_of_cli, results_of
+from claude_trio._protocol.messages import check_messages
+from claude_trio.testing import LoopbackApi, World, text, thinking, tool_use
+
+Options: TypeAlias = Callable[..., BackendOptions]
+Message: TypeAlias = dict[str, Any]
+WEATHER = {
+    "name": "weather",
+    "description": "Tell the weather of a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+ASKED = "mcp__client__weather"
+GO: Message = {"role": "user", "content": "What is the weather?"}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+@pytest.fixture
+def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    def make(**how: Any) -> BackendOptions:
+        env = world.env(api.base_url)
+        chosen = {"client_tools": [WEATHER], **how}
+        return BackendOptions.for_chat(cwd=world.cwd, cli_path=real_cli, env=env, **chosen)
+
+    return make
+
+
+async def read(turn: Turn) -> list[Event]:
+    with trio.fail_after(60):
+        return [event async for event in turn]
+
+
+def reply(events: list[Event]) -> Message:
+    """Return what the model said, to be given back."""
+    said = [event for event in events if isinstance(event, AssistantMessage)]
+    return {"role": "assistant", "content": [b.to_dict() for e in said for b in e.content]}
+
+
+def calls(events: list[Event]) -> list[ToolUseBlock]:
+    said = [event for event in events if isinstance(event, AssistantMessage)]
+    return [block for event in said for block in event.content if isinstance(block, ToolUseBlock)]
+
+
+def answers(*results: tuple[str, Any], **more: Any) -> Message:
+    blocks = [
+        {"type": "tool_result", "tool_use_id": id_, "content": content, **more}
+        for id_, content in results
+    ]
+    return {"role": "user", "content": blocks}
+
+
+def end(events: list[Event]) -> ResultMessage:
+    assert isinstance(events[-1], ResultMessage)
+    return events[-1]
+
+
+def pid(backend: ClaudeCodeBackend) -> int | None:
+    (session,) = backend.sessions
+    return session.pid
+
+
+# --- on the real CLI
+
+
+async def test_a_turn_pauses_for_all_calls_of_a_message_and_goes_on_in_the_same_process(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(
+        "I ask.",
+        tool_use(ASKED, {"city": "Delft"}, "toolu_A"),
+        tool_use(ASKED, {"city": "Oslo"}, "toolu_B"),
+        usage={"input_tokens": 100},
+    )
+    api.reply("Sun, and no Oslo.", usage={"input_tokens": 7})
+    async with open_backend(options()) as backend:
+        messages = [GO]
+        first = await read(backend.complete(messages))
+        assert ("paused", "tool_use", 100) == (
+            end(first).subtype,
+            end(first).stop_reason,
+            end(first).usage.input_tokens,
+        )
+        assert [
+            ToolUseBlock("toolu_A", "weather", {"city": "Delft"}),
+            ToolUseBlock("toolu_B", "weather", {"city": "Oslo"}),
+        ] == calls(first)
+        assert "paused" == backend.sessions[0].state
+        process = pid(backend)
+        results = answers(("toolu_A", "sun"), ("toolu_B", "no such city"))
+        results["content"][1]["is_error"] = True
+        messages += [reply(first), results]
+        second = await read(backend.complete(messages))
+        assert ("success", "Sun, and no Oslo.", 7) == (
+            end(second).subtype,
+            end(second).result,
+            end(second).usage.input_tokens,
+        )
+        messages += [reply(second), {"role": "user", "content": "Thanks."}]
+        await read(backend.complete(messages))
+        assert process == pid(backend)
+    one, two, three = (request.body for request in api.conversations)
+    told = [tool for tool in one["tools"] if tool["name"] == ASKED]
+    assert [(WEATHER["description"], WEATHER["input_schema"])] == [
+        (tool["description"], tool["input_schema"]) for tool in told
+    ]
+    given = [block for block in two["messages"][-1]["content"] if block["type"] == "tool_result"]
+    assert ["toolu_A", "toolu_B"] == [block["tool_use_id"] for block in given]
+    assert [False, True] == [bool(block.get("is_error")) for block in given]
+    assert ["sun", "no such city"] == [
+        content if isinstance(content := block["content"], str) else content[0]["text"]
+        for block in given
+    ]
+    assert "Thanks." in json.dumps(three["messages"][-1])
+
+
+async def test_a_turn_can_pause_again(options: Options, api: LoopbackApi) -> None:
+    for city in ("a", "b", "c"):
+        api.reply(tool_use(ASKED, {"city": city}, f"toolu_{city}"))
+    api.reply("Done.")
+    async with open_backend(options()) as backend:
+        messages = [GO]
+        for city in ("a", "b", "c"):
+            events = await read(backend.complete(messages))
+            assert [{"city": city}] == [dict(call.input) for call in calls(events)]
+            messages += [reply(events), answers((f"toolu_{city}", f"sun in {city}"))]
+        assert "Done." == await backend.complete(messages).get_final_text()
+        assert 1 == backend.sessions[0].turns
+    assert 4 == len(api.conversations)
+
+
+async def test_what_nobody_comes_back_for_goes_on_from_a_written_transcript(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(
+        thinking("Hm.", "c2ln"), text("I ask."), tool_use(ASKED, {"city": "Delft"}, "toolu_A")
+    )
+    api.reply("Sun.")
+    async with open_backend(options(idle_timeout=0.5)) as backend:
+        first = await read(backend.complete([GO]))
+        with trio.fail_after(60):
+            while backend.sessions:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.05)
+        turn = backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+        assert "Sun." == await turn.get_final_text()
+        assert turn.result is not None
+        assert turn.result.resumed
+    before, after = (request.body["messages"] for request in api.conversations)
+    assert json.dumps(before[0]["content"]) in json.dumps(after)
+    blocks = [b for message in after for b in message["content"] if isinstance(b, dict)]
+    assert [(ASKED, "toolu_A")] == [(b["name"], b["id"]) for b in blocks if b["type"] == "tool_use"]
+    assert ["toolu_A"] == [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
+    assert ["Hm."] == [b["thinking"] for b in blocks if b["type"] == "thinking"]
+
+
+async def test_a_paused_turn_makes_room_for_others(options: Options, api: LoopbackApi) -> None:
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Something else.")
+    api.reply("Sun.")
+    async with open_backend(options(max_sessions=1)) as backend:
+        first = await read(backend.complete([GO]))
+        other = backend.complete([{"role": "user", "content": "Hello."}])
+        with trio.fail_after(60):
+            assert "Something else." == await other.get_final_text()
+            turn = backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+            assert "Sun." == await turn.get_final_text()
+
+
+async def test_other_messages_do_not_reach_a_paused_turn(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply("I ask.", tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Hello again.")
+    api.reply("Sun.")
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        process = pid(backend)
+        # The same words, and none of the tools: a conversation of its own.
+        said = {"role": "assistant", "content": "I ask."}
+        other = backend.complete([GO, said, {"role": "user", "content": "Never mind."}])
+        assert "Hello again." == await other.get_final_text()
+        turn = backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+        assert "Sun." == await turn.get_final_text()
+        assert turn.session is not None
+        assert process == turn.session.pid
+
+
+@pytest.mark.parametrize(
+    "brought",
+    [
+        answers(("toolu_A", "x" * 30_000)),
+        {"role": "user", "content": [*answers(("toolu_A", "sun"))["content"], text("And now?")]},
+    ],
+)
+async def test_what_the_cli_would_alter_goes_by_a_written_transcript(
+    options: Options, api: LoopbackApi, brought: Message
+) -> None:
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Sun.")
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        turn = backend.complete([GO, reply(first), brought])
+        with trio.fail_after(60):
+            assert "Sun." == await turn.get_final_text()
+        assert turn.result is not None
+        assert turn.result.resumed
+    sent = json.dumps(api.conversations[-1].messages)
+    assert all(block.get("content", block.get("text", "")) in sent for block in brought["content"])
+
+
+async def test_an_image_is_a_result(options: Options, api: LoopbackApi) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    image = {"type": "image", "source": source}
+    api.reply(tool_use(ASKED, {}, "toolu_A"))
+    api.reply("Red.")
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        process = pid(backend)
+        brought = answers(("toolu_A", [text("look"), image]))
+        assert "Red." == await backend.complete([GO, reply(first), brought]).get_final_text()
+        assert process == pid(backend)
+    sent = json.dumps(api.conversations[-1].messages[-1])
+    assert '"image"' in sent
+    assert "look" in sent
+
+
+async def test_tools_can_be_chosen_for_one_call(options: Options, api: LoopbackApi) -> None:
+    other = {**WEATHER, "name": "tides"}
+    api.reply("one")
+    api.reply(tool_use("mcp__client__tides", {"city": "Delft"}, "toolu_T"))
+    api.reply("High.")
+    async with open_backend(options(client_tools=[])) as backend:
+        await read(backend.complete([GO]))
+        messages = [GO, {"role": "assistant", "content": "one"}, {"role": "user", "content": "?"}]
+        events = await read(backend.complete(messages, client_tools=[other]))
+        assert ["tides"] == [call.name for call in calls(events)]
+        messages += [reply(events), answers(("toolu_T", "high"))]
+        done = backend.complete(messages, client_tools=[other])
+        assert "High." == await done.get_final_text()
+        assert done.result is not None
+        assert not done.result.resumed
+    assert [[], ["mcp__client__tides"], ["mcp__client__tides"]] == [
+        [t["name"] for t in request.body.get("tools", []) if t["name"].startswith("mcp")]
+        for request in api.conversations
+    ]
+
+
+async def test_a_tool_of_the_clis_in_the_same_message_is_run_too(
+    options: Options, api: LoopbackApi, world: World
+) -> None:
+    (world.cwd / "file").write_text("kingfisher")
+    api.reply(
+        tool_use(ASKED, {"city": "Delft"}, "toolu_A"),
+        tool_use("Read", {"file_path": str(world.cwd / "file")}, "toolu_R"),
+    )
+    api.reply("Sun.")
+    how = options(tools=["Read"], allowed_tools=["Read"])
+    async with open_backend(how) as backend:
+        first = await read(backend.complete([GO]))
+        assert "tool_use" == end(first).stop_reason
+        assert {"weather", "Read"} == {call.name for call in calls(first)}
+
+
+async def test_live_text_goes_on_behind_a_pause(options: Options, api: LoopbackApi) -> None:
+    api.reply("I ask.", tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Sun\nand wind\nand more.", interval=0.2, chunk=8)
+    async with open_backend(options(include_partial_messages=True)) as backend:
+        first = await read(backend.complete([GO]))
+        second = await read(backend.complete([GO, reply(first), answers(("toolu_A", "sun"))]))
+        assert 1 == len(backend.sessions)
+    for events, expected in ((first, "I ask."), (second, "Sun\nand wind\nand more.")):
+        assert expected == "".join(e.text for e in events if isinstance(e, TextDelta))
+    assert len([event for event in second if isinstance(event, TextDelta)]) > 1
+
+
+async def test_a_turn_that_went_on_can_be_interrupted(options: Options, api: LoopbackApi) -> None:
+    gate = trio.Event()
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Never", hold_before=gate)
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        messages = [GO, reply(first), answers(("toolu_A", "sun"))]
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read, backend.complete(messages))
+                await api.wait_until_held(gate)
+                nursery.cancel_scope.cancel()
+        api.reply("Sun.")
+        assert "Sun." == await backend.complete(messages).get_final_text()
+
+
+async def test_a_backend_that_is_closed_leaves_no_paused_turn(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    async with open_backend(options()) as backend:
+        await read(backend.complete([GO]))
+    assert () == backend.sessions
+
+
+async def test_results_that_nobody_asked_for_are_refused_before_anything_starts(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(tool_use(ASKED, {}, "toolu_A"), tool_use(ASKED, {}, "toolu_B"))
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        with pytest.raises(ValueError, match=r"'toolu_B'.*without a tool_result"):
+            backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+        foreign = answers(("toolu_A", "sun"), ("toolu_B", "rain"), ("toolu_C", "snow"))
+        with pytest.raises(ValueError, match=r"'toolu_C'.*has no such tool_use"):
+            backend.complete([GO, reply(first), foreign])
+        assert "paused" == backend.sessions[0].state
+    assert 1 == len(api.conversations)
+
+
+# --- without a CLI
+
+
+@pytest.mark.parametrize(
+    ("tools", "error", "match"),
+    [
+        ("weather", TypeError, "must be a list of tools"),
+        (WEATHER, TypeError, "must be a list of tools"),
+        ([1], TypeError, r"client_tools\[0\] must be a mapping"),
+        ([{**WEATHER, "type": "custom"}], ValueError, "has type, which the CLI does not pass on"),
+        ([{**WEATHER, "name": "a b"}], ValueError, "letters, digits"),
+        ([{"name": "a"}], ValueError, "must be a JSON schema of an object"),
+        ([{**WEATHER, "description": 1}], TypeError, "must be a str"),
+        ([{**WEATHER, "input_schema": {"type": "object", "x": {1}}}], TypeError, "as JSON"),
+        ([WEATHER, WEATHER], ValueError, "several tools named weather"),
+    ],
+)
+def test_what_cannot_be_a_tool_is_refused(
+    tmp_path: Path, tools: Any, error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        BackendOptions(cwd=tmp_path, client_tools=tools)
+
+
+def test_the_name_of_the_server_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'client', which client_tools needs"):
+        BackendOptions(cwd=tmp_path, client_tools=[], mcp_servers={"client": {"command": "x"}})
+
+
+async def test_a_backend_without_a_server_takes_no_tools(tmp_path: Path) -> None:
+    async with open_backend(BackendOptions(cwd=tmp_path, cli_path=sys.executable)) as backend:
+        with pytest.raises(ValueError, match=r"BackendOptions\(client_tools=\[\]\)"):
+            backend.complete([GO], client_tools=[WEATHER])
+
+
+def test_results_are_put_into_the_words_of_mcp() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "x"}}
+    blocks = [
+        *answers(("a", "sun"), ("b", [text("x"), image]), ("d", None))["content"],
+        *answers(("c", "no"), is_error=True)["content"],
+    ]
+    assert {
+        "a": ClientResult(({"type": "text", "text": "sun"},)),
+        "b": ClientResult(
+            ({"type": "text", "text": "x"}, {"type": "image", "mimeType": "image/png", "data": "x"})
+        ),
+        "c": ClientResult(({"type": "text", "text": "no"},), is_error=True),
+        "d": ClientResult(()),
+    } == results_of(blocks)
+    document = {"type": "document", "source": {"type": "text", "data": "x"}}
+    for other in ([text("x")], answers(("a", [document]))["content"], []):
+        assert None is results_of(other)
+
+
+def test_a_history_is_put_into_the_words_of_the_cli() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "weather", "input": {}}
+    other = {**call, "id": "u", "name": "tides"}
+    said = check_messages(
+        [
+            GO,
+            {"role": "assistant", "content": [call, other]},
+            answers(("t", "sun"), ("u", "high")),
+        ]
+    )
+    names = [block.get("name") for block in in_words_of_cli(said, {"weather"})[1].blocks]
+    assert [ASKED, "tides"] == names

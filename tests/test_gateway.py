@@ -1,0 +1,295 @@
+"""The gateway of the examples, asked by the official client over real sockets, on the real CLI."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import anthropic
+import httpx2
+import pytest
+import trio
+
+from claude_trio import BackendOptions
+from claude_trio.testing import HttpError, LoopbackApi, Reply, World, text, thinking
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+import gateway
+
+pytestmark = pytest.mark.real_cli
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+Open: TypeAlias = Callable[..., Any]
+
+
+@pytest.fixture
+def open_gateway(world: World, api: LoopbackApi, real_cli: Path) -> Open:
+    """Return what opens a gateway, and yields its URL and key."""
+
+    @asynccontextmanager
+    async def opened(**how: Any) -> AsyncGenerator[tuple[str, str], None]:
+        options = BackendOptions(cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
+        with trio.fail_after(240):
+            async with gateway.open_gateway(gateway.chat(options, **how)) as opened:
+                yield opened
+
+    return opened
+
+
+@asynccontextmanager
+async def client_of(
+    opened: tuple[str, str], **how: Any
+) -> AsyncGenerator[anthropic.AsyncAnthropic, None]:
+    url, key = opened
+    async with anthropic.AsyncAnthropic(
+        base_url=url, api_key=key, **{"max_retries": 0, "timeout": 120, **how}
+    ) as client:
+        yield client
+
+
+def ask(*messages: Any, **more: Any) -> dict[str, Any]:
+    """Return a request in which a user and the model speak in turn."""
+    roles = ("user", "assistant")
+    said = [{"role": roles[i % 2], "content": content} for i, content in enumerate(messages)]
+    return {"model": "claude-haiku-4-5", "max_tokens": 500, "messages": said, **more}
+
+
+def texts(message: anthropic.types.Message) -> list[str]:
+    return [block.text for block in message.content if block.type == "text"]
+
+
+async def test_a_message_and_a_stream_say_what_the_model_says(
+    open_gateway: Open, api: LoopbackApi
+) -> None:
+    api.reply("A heron,\nand a bittern.", usage={"input_tokens": 11, "output_tokens": 7})
+    api.reply("One line\nand another\nand no more.")
+    async with open_gateway() as opened, client_of(opened) as client:
+        first = await client.messages.create(**ask("Birds?", system="Be brief."))
+        assert (["A heron,\nand a bittern."], "end_turn") == (texts(first), first.stop_reason)
+        assert (11, 7) == (first.usage.input_tokens, first.usage.output_tokens)
+        async with client.messages.stream(
+            **ask("Birds?", first.content, "More?", system="Be brief.")
+        ) as stream:
+            pieces = [piece async for piece in stream.text_stream]
+            second = await stream.get_final_message()
+        assert "One line\nand another\nand no more." == "".join(pieces)
+        assert ["".join(pieces)] == texts(second)
+        assert second.id.startswith("msg_")
+        models = [model.id async for model in client.models.list()]
+    assert ["sonnet", "opus", "haiku"] == models
+    asked = api.conversations
+    assert ["Birds?", "More?"] == [request.prompt for request in asked]
+    for request in asked:
+        assert "Be brief." == request.body["system"][-1]["text"]
+        assert ("claude-haiku-4-5", 500) == (request.body["model"], request.body["max_tokens"])
+        assert [] == request.body.get("tools", [])
+    session_ids = {request.body["metadata"]["user_id"] for request in asked}
+    assert 1 == len(session_ids)
+
+
+async def test_the_sync_client_has_ten_turns_in_one_process(
+    open_gateway: Open, api: LoopbackApi
+) -> None:
+    api.default = lambda request: Reply(f"{request.prompt}!")
+
+    def talk(opened: tuple[str, str]) -> list[anthropic.types.Message]:
+        url, key = opened
+        said: list[Any] = []
+        answers = []
+        with anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=120) as client:
+            for number in range(10):
+                said.append(str(number))
+                answers.append(client.messages.create(**ask(*said)))
+                said.append(answers[-1].content)
+        return answers
+
+    async with open_gateway() as opened:
+        answers = await trio.to_thread.run_sync(talk, opened)
+    assert [[f"{number}!"] for number in range(10)] == [texts(answer) for answer in answers]
+    assert 1 == len({request.body["metadata"]["user_id"] for request in api.conversations})
+    assert 10 == len(api.conversations)
+
+
+async def test_images_and_thinking_go_both_ways(open_gateway: Open, api: LoopbackApi) -> None:
+    image = {
+        "type": "image",
+        "source": {
+            "type": "base64",
+            "media_type": "image/png",
+            "data": base64.b64encode(PIXEL).decode(),
+        },
+    }
+    api.reply(thinking("A pixel, I think.", "c2lnbmVk"), text("It is red."))
+    api.reply("No.")
+    wanted = {"type": "enabled", "budget_tokens": 1024}
+    async with open_gateway() as opened, client_of(opened) as client:
+        content = [image, {"type": "text", "text": "What is it?"}]
+        async with client.messages.stream(
+            **ask(content, max_tokens=2000, thinking=wanted)
+        ) as stream:
+            first = await stream.get_final_message()
+        assert ["thinking", "text"] == [block.type for block in first.content]
+        assert "c2lnbmVk" == first.content[0].signature  # type: ignore[union-attr]
+        second = await client.messages.create(
+            **ask(content, first.content, "Green?", max_tokens=2000, thinking=wanted)
+        )
+    assert ["No."] == texts(second)
+    [one, two] = api.conversations
+    assert wanted.items() <= one.body["thinking"].items()
+    sent = [
+        block for message in one.messages for block in message["content"] if isinstance(block, dict)
+    ]
+    assert "image" in [block["type"] for block in sent]
+    assert "A pixel, I think." in str(two.messages)
+
+
+async def test_sampling_stop_sequences_and_bounds_are_the_clients(
+    open_gateway: Open, api: LoopbackApi
+) -> None:
+    api.reply("as far as", stop_reason="stop_sequence")
+    api.reply("and so on", stop_reason="max_tokens")
+    async with open_gateway() as opened, client_of(opened) as client:
+        more = {"stop_sequences": ["END"], "extra_body": {"temperature": 0.5}}
+        first = await client.messages.create(**ask("Go.", **more))
+        assert "stop_sequence" == first.stop_reason
+        second = await client.messages.create(**ask("Go on.", max_tokens=9))
+        assert (["and so on"], "max_tokens") == (texts(second), second.stop_reason)
+    body = api.conversations[0].body
+    assert (["END"], 0.5) == (body["stop_sequences"], body["temperature"])
+    assert "thinking" not in body or body["thinking"]["type"] == "disabled"
+    assert 9 == api.conversations[1].body["max_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        (401, anthropic.AuthenticationError),
+        (403, anthropic.PermissionDeniedError),
+        (404, anthropic.NotFoundError),
+        (400, anthropic.BadRequestError),
+        (413, anthropic.APIStatusError),
+        (429, anthropic.RateLimitError),
+        (500, anthropic.InternalServerError),
+        (529, anthropic.InternalServerError),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_failure_of_the_api_is_the_same_failure_to_the_client(
+    open_gateway: Open, api: LoopbackApi, status: int, raised: Any, streamed: bool
+) -> None:
+    api.default = lambda _: HttpError(status)  # behind some of them the CLI tries another way
+    async with open_gateway() as opened, client_of(opened) as client:
+        with pytest.raises(raised) as caught:
+            if streamed:
+                async with client.messages.stream(**ask("Go.")) as stream:
+                    await stream.until_done()
+            else:
+                await client.messages.create(**ask("Go."))
+    assert status == caught.value.status_code
+    assert caught.value.request_id
+
+
+@pytest.mark.parametrize("status", [429, 529])
+async def test_the_client_repeats_by_itself_what_may_be_repeated(
+    open_gateway: Open, api: LoopbackApi, status: int
+) -> None:
+    api.error(status)
+    api.reply("at last")
+    async with open_gateway() as opened, client_of(opened, max_retries=2) as client:
+        assert ["at last"] == texts(await client.messages.create(**ask("Go.")))
+    assert 2 == len(api.conversations)
+
+
+async def test_what_cannot_be_is_refused_and_nothing_is_started(
+    open_gateway: Open, api: LoopbackApi
+) -> None:
+    async with open_gateway() as opened, client_of(opened) as client:
+        with pytest.raises(anthropic.BadRequestError, match="service_tier"):
+            await client.messages.create(**ask("Go.", service_tier="auto"))
+        with pytest.raises(anthropic.BadRequestError, match="max_output_tokens"):
+            await client.messages.create(**ask("Go.", max_tokens=0))
+        with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\]"):
+            await client.messages.create(**ask(""))
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            await client.messages.count_tokens(
+                **{k: v for k, v in ask("x").items() if k != "max_tokens"}
+            )
+        assert 501 == caught.value.status_code
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            await client.messages.batches.list()
+        assert 501 == caught.value.status_code
+        async with httpx2.AsyncClient(headers={"x-api-key": opened[1]}) as http:
+            assert 404 == (await http.get(f"{opened[0]}/other")).status_code
+            assert 400 == (await http.post(f"{opened[0]}/v1/messages", content=b"{")).status_code
+    assert [] == api.requests
+
+
+async def test_without_the_key_nobody_learns_anything(open_gateway: Open, api: LoopbackApi) -> None:
+    async with open_gateway() as opened:
+        async with client_of((opened[0], "wrong")) as client:
+            with pytest.raises(anthropic.AuthenticationError):
+                await client.messages.create(**ask("Go."))
+        async with httpx2.AsyncClient() as http:
+            assert 401 == (await http.get(f"{opened[0]}/v1/models")).status_code
+            shown = {"authorization": f"Bearer {opened[1]}"}
+            assert 200 == (await http.get(f"{opened[0]}/v1/models", headers=shown)).status_code
+    assert [] == api.requests
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])  # noqa: S104 - refused
+async def test_it_listens_nowhere_else(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ValueError, match="loopback"):
+        async with gateway.open_gateway(BackendOptions(cwd=tmp_path), host):
+            raise AssertionError
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_client_that_goes_away_interrupts_its_turn(
+    open_gateway: Open, api: LoopbackApi, streamed: bool
+) -> None:
+    gate = trio.Event()
+    api.reply("One line\n" * 30, interval=0.05, hold_after=gate)
+    api.reply("Here I am.")
+    async with open_gateway() as opened, client_of(opened) as client:
+
+        async def go() -> None:
+            if streamed:
+                async with client.messages.stream(**ask("Go.")) as stream:
+                    await stream.until_done()
+            else:
+                await client.messages.create(**ask("Go."))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go)
+            await api.wait_until_held(gate)
+            nursery.cancel_scope.cancel()
+        # The CLI has hung up, so the reply is not held any more.
+        with trio.fail_after(60):
+            while api._holding:
+                await trio.sleep(0.05)
+        assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
+
+
+async def test_twenty_conversations_at_once(open_gateway: Open, api: LoopbackApi) -> None:
+    api.default = lambda request: Reply(f"{request.prompt}!")
+    done: dict[int, list[str]] = {}
+
+    async def talk(client: anthropic.AsyncAnthropic, number: int) -> None:
+        first = await client.messages.create(**ask(f"{number}a"))
+        second = await client.messages.create(**ask(f"{number}a", first.content, f"{number}b"))
+        done[number] = texts(first) + texts(second)
+
+    async with (
+        open_gateway(max_sessions=4) as opened,
+        client_of(opened, timeout=240) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for number in range(20):
+            nursery.start_soon(partial(talk, client, number))
+    assert {number: [f"{number}a!", f"{number}b!"] for number in range(20)} == done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 import attrs
 import trio
@@ -15,6 +16,7 @@ from ._files import SessionFiles
 from ._host.guest import Guest
 from ._notices import FileNotices
 from ._protocol import failures, keys, screens
+from ._protocol.client_tools import ClientResult
 from ._protocol.outcome import Outcome
 from ._protocol.records import Record
 from ._protocol.status import Status
@@ -23,6 +25,11 @@ from ._pty import PtyClaudeProcess
 from .errors import MessageParseError
 from .options import BackendOptions
 
+#: Seconds until a call that no record of the conversation has is believed to be a subagent's.
+_UNKNOWN: Final = 5.0
+_NOT_OURS: Final = ClientResult(
+    ({"type": "text", "text": "only the main conversation can call this tool"},), is_error=True
+)
 _logger = logging.getLogger("claude_trio")
 
 
@@ -138,8 +145,12 @@ class Follower:
             return False
         if delivery.unwanted or delivery.behind or delivery.check is not None or self.files.behind:
             return False
-        asked = self.turns.asked.values()
-        made = any(call.is_that_of(block) for call in guest.calls.waiting for block in asked)
+        made = False
+        for call in guest.calls.waiting:
+            if any(call.is_that_of(block) for block in self.turns.asked.values()):
+                made = True
+            elif now - call.made_at > _UNKNOWN:
+                call.answer(_NOT_OURS)
         return made and self.turns.waits_for_caller(now)
 
     def feed(self, records: Iterable[Record]) -> None:

@@ -281,6 +281,27 @@ async def test_a_tool_of_the_clis_in_the_same_message_is_run_too(
         first = await read(backend.complete([GO]))
         assert "tool_use" == end(first).stop_reason
         assert {"weather", "Read"} == {call.name for call in calls(first)}
+        # Nobody could give back the result of that one.
+        said = reply(first)
+        said["content"] = [b for b in said["content"] if b.get("name") != "Read"]
+        turn = backend.complete([GO, said, answers(("toolu_A", "sun"))])
+        with trio.fail_after(60):
+            assert "Sun." == await turn.get_final_text()
+
+
+async def test_a_subagents_call_is_refused(options: Options, api: LoopbackApi) -> None:
+    task = {"description": "d", "prompt": "ask", "subagent_type": "general-purpose"}
+    api.reply(tool_use("Agent", task, "toolu_T"))
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_S"))
+    api.reply("It may not.")
+    api.reply("So be it.")
+    how = options(tools=["Agent"], allowed_tools=["Agent"])
+    async with open_backend(how) as backend:
+        events = await read(backend.complete([GO]))
+    assert "So be it." == end(events).result
+    assert "only the main conversation can call this tool" in json.dumps(
+        api.conversations[2].messages
+    )
 
 
 async def test_live_text_goes_on_behind_a_pause(options: Options, api: LoopbackApi) -> None:

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import anthropic
 import httpx2
+import psutil
 import pytest
 import trio
 
 from claude_trio import BackendOptions
-from claude_trio.testing import HttpError, LoopbackApi, Reply, World, text, thinking
+from claude_trio.testing import HttpError, LoopbackApi, Reply, World, text, thinking, tool_use
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 import gateway
@@ -274,6 +275,80 @@ async def test_a_client_that_goes_away_interrupts_its_turn(
             while api._holding:
                 await trio.sleep(0.05)
         assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
+
+
+WEATHER: Any = {
+    "name": "weather",
+    "description": "Tell the weather of a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_clients_own_tools_are_called_and_answered(
+    open_gateway: Open, api: LoopbackApi, streamed: bool
+) -> None:
+    api.reply(
+        "I ask.",
+        tool_use("mcp__client__weather", {"city": "Delft"}, "toolu_A"),
+        tool_use("mcp__client__weather", {"city": "Oslo"}, "toolu_B"),
+    )
+    api.reply("Sun, and no Oslo.")
+    api.reply("You are welcome.")
+
+    async def send(client: anthropic.AsyncAnthropic, *said: Any) -> anthropic.types.Message:
+        asked = ask(*said, tools=[WEATHER])
+        if not streamed:
+            message: anthropic.types.Message = await client.messages.create(**asked)
+            return message
+        async with client.messages.stream(**asked) as stream:
+            return await stream.get_final_message()
+
+    async with open_gateway() as opened, client_of(opened) as client:
+        first = await send(client, "Weather?")
+        assert "tool_use" == first.stop_reason
+        assert ["I ask."] == texts(first)
+        assert [
+            ("toolu_A", "weather", {"city": "Delft"}),
+            ("toolu_B", "weather", {"city": "Oslo"}),
+        ] == [
+            (block.id, block.name, block.input)
+            for block in first.content
+            if block.type == "tool_use"
+        ]
+        results = [
+            {"type": "tool_result", "tool_use_id": "toolu_A", "content": "sun"},
+            {"type": "tool_result", "tool_use_id": "toolu_B", "content": "?", "is_error": True},
+        ]
+        with pytest.raises(anthropic.BadRequestError, match="toolu_B"):
+            await send(client, "Weather?", first.content, results[:1])
+        foreign = [*results, {"type": "tool_result", "tool_use_id": "toolu_C", "content": "x"}]
+        with pytest.raises(anthropic.BadRequestError, match="toolu_C"):
+            await send(client, "Weather?", first.content, foreign)
+        second = await send(client, "Weather?", first.content, results)
+        assert (["Sun, and no Oslo."], "end_turn") == (texts(second), second.stop_reason)
+        said = ("Weather?", first.content, results, second.content, "Thanks.")
+        assert ["You are welcome."] == texts(await send(client, *said))
+    assert 3 == len(api.conversations)
+    assert 1 == len({request.body["metadata"]["user_id"] for request in api.conversations})
+
+
+async def test_a_client_that_does_not_answer_in_time_is_answered_all_the_same(
+    open_gateway: Open, api: LoopbackApi
+) -> None:
+    api.reply(tool_use("mcp__client__weather", {"city": "Delft"}, "toolu_A"))
+    api.reply("Sun.")
+    result = {"type": "tool_result", "tool_use_id": "toolu_A", "content": "sun"}
+    async with open_gateway(idle_timeout=0.2) as opened, client_of(opened) as client:
+        first = await client.messages.create(**ask("Weather?", tools=[WEATHER]))
+        with trio.fail_after(60):
+            while psutil.Process().children():  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.05)
+        second = await client.messages.create(
+            **ask("Weather?", first.content, [result], tools=[WEATHER])
+        )
+    assert ["Sun."] == texts(second)
+    assert 2 == len({request.body["metadata"]["user_id"] for request in api.conversations})
 
 
 async def test_twenty_conversations_at_once(open_gateway: Open, api: LoopbackApi) -> None:

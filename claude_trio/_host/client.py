@@ -20,13 +20,20 @@ class ClientCall:
         name: The tool, as the caller names it.
         arguments: What it is called with.
         tool_use_id: The id of the `ToolUseBlock`; older CLIs do not tell.
+        made_at: When it came, by trio's clock.
     """
 
     name: str
     arguments: Mapping[str, Any]
     tool_use_id: str | None = None
+    made_at: float = attrs.field(factory=trio.current_time)
     result: ClientResult | None = None
     answered: trio.Event = attrs.field(factory=trio.Event)
+
+    def answer(self, result: ClientResult) -> None:
+        """Give it its result."""
+        self.result = result
+        self.answered.set()
 
     def is_that_of(self, block: ToolUseBlock) -> bool:
         """Whether it is the call that a block of the model's stands for."""
@@ -80,6 +87,5 @@ class ClientCalls:
         for given in self._results:
             if not call.answered.is_set() and call.is_that_of(given[0]):
                 self._results.remove(given)
-                call.result = given[1]
-                call.answered.set()
+                call.answer(given[1])
                 return

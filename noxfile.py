@@ -73,6 +73,13 @@ def real_cli_old(session: nox.Session) -> None:
 
 
 @nox.session
+def framework(session: nox.Session) -> None:
+    """Let an agent framework talk to the gateway of the examples (optional)."""
+    install(session, "tests", "real-cli", "framework")
+    session.run("pytest", "tests/test_framework.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style, and the rules of structured concurrency."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))

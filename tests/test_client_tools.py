@@ -167,8 +167,8 @@ async def test_what_nobody_comes_back_for_goes_on_from_a_written_transcript(
         assert "Sun." == await turn.get_final_text()
         assert turn.result is not None
         assert turn.result.resumed
-    before, after = (request.body["messages"] for request in api.conversations)
-    assert json.dumps(before[0]["content"]) in json.dumps(after)
+    after = api.conversations[1].body["messages"]
+    assert "What is the weather?" in json.dumps(after[0])
     blocks = [b for message in after for b in message["content"] if isinstance(b, dict)]
     assert [(ASKED, "toolu_A")] == [(b["name"], b["id"]) for b in blocks if b["type"] == "tool_use"]
     assert ["toolu_A"] == [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
+import re
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -248,6 +252,30 @@ async def test_it_listens_nowhere_else(tmp_path: Path, host: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
         async with gateway.open_gateway(BackendOptions(cwd=tmp_path), host):
             raise AssertionError
+
+
+async def test_the_program_prints_what_its_clients_need(real_cli: Path) -> None:
+    program = [sys.executable, gateway.__file__, "--port", "0"]
+    env = {**os.environ, "CLAUDE_TRIO_TEST_CLI": str(real_cli)}
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(
+                partial(trio.run_process, program, stdout=subprocess.PIPE, env=env, check=False)
+            )
+            assert process.stdout is not None
+            line = ""
+            while "\n" not in line:
+                line += (await process.stdout.receive_some()).decode()
+            found = re.fullmatch(
+                r"export ANTHROPIC_BASE_URL=(http://127\.0\.0\.1:\d+) ANTHROPIC_API_KEY=(.{43})\n",
+                line,
+            )
+            assert found, line
+            async with client_of((found[1], found[2])) as client:
+                assert ["You said: hi"] == texts(await client.messages.create(**ask("hi")))
+            process.send_signal(signal.SIGINT)
+            assert 0 == await process.wait()
+            await process.stdout.aclose()
 
 
 @pytest.mark.parametrize("streamed", [False, True])

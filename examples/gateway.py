@@ -70,13 +70,14 @@ class Client:
         shown = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         if not secrets.compare_digest(headers.get(b"x-api-key", shown), key.encode()):
             raise Refused(401, "this is not the key that the gateway has printed")
-        body, more = b"", True
-        while more:
+        body = b""
+        while True:
             message = await self.receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
+            body += message.get("body", b"")
             if len(body) > MOST_BODY:
                 raise Refused(413, "a request may have 32 MB")
-        return body
+            if not message.get("more_body"):
+                return body
 
     async def watch(self, scope: trio.CancelScope) -> None:
         """Cancel a scope when the client goes away."""
@@ -84,7 +85,9 @@ class Client:
             pass
         scope.cancel(reason="the client went away")
 
-    async def begin(self, status: int, kind: str, headers: Mapping[str, str]) -> None:
+    async def begin(  # noqa: ASYNC910 - what comes next waits
+        self, status: int, kind: str, headers: Mapping[str, str]
+    ) -> None:
         """Send the head of the answer, once."""
         if not self.begun:
             self.begun = True
@@ -104,8 +107,8 @@ class Client:
 
     async def stream(self, events: Iterable[Mapping[str, Any]], *, over: bool) -> None:
         """Send a part of a stream; the first part begins it."""
-        data = b"".join(to_sse(event) for event in events)
-        if data:
+        await trio.lowlevel.checkpoint()
+        if data := b"".join(to_sse(event) for event in events):
             await self.begin(200, "text/event-stream", {"cache-control": "no-cache"})
             await self.send({"type": "http.response.body", "body": data, "more_body": not over})
 
@@ -128,7 +131,9 @@ async def serve_client(backend: ClaudeCodeBackend, key: str, client: Client) -> 
         nursery.cancel_scope.cancel(reason="the request was answered")
 
 
-async def serve_path(backend: ClaudeCodeBackend, body: bytes, client: Client) -> None:
+async def serve_path(  # noqa: ASYNC910 - each path waits, or raises
+    backend: ClaudeCodeBackend, body: bytes, client: Client
+) -> None:
     """Answer what a path stands for."""
     match client.scope["method"], client.scope["path"]:
         case "POST", "/v1/messages":
@@ -151,6 +156,7 @@ async def serve_message(backend: ClaudeCodeBackend, body: bytes, client: Client)
     made = MessageStream(
         shown="all", client_tools=asked.client_tools, model=asked.model, stop_at_limit=True
     )
+    failure: BackendError | None = None
     async with turn:  # the end of the block interrupts a turn that is not over
         try:
             async for event in turn:
@@ -162,11 +168,12 @@ async def serve_message(backend: ClaudeCodeBackend, body: bytes, client: Client)
                 if made.over:
                     break
         except BackendError as exc:
-            events = made.fail(exc)
-            if asked.stream:
-                await client.stream(events, over=True)
-            elif events[-1]["type"] == "error":
-                raise
+            failure = exc
+    if failure is not None:
+        events = made.fail(failure)  # raises it where nothing was said yet
+        if not asked.stream and events[-1]["type"] == "error":
+            raise failure
+        await client.stream(events if asked.stream else (), over=True)
     if not asked.stream:
         await client.end(made.message)
 
@@ -187,7 +194,7 @@ async def open_gateway(
         raise ValueError(f"{host} is no address of the loopback interface; see the terms above")
     key = secrets.token_urlsafe(32)
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ASYNC910 - as above
         while scope["type"] == "lifespan":  # hypercorn wants to hear that it may start, and end
             await send({"type": f"{(await receive())['type']}.complete"})
         if scope["type"] == "http":

@@ -321,6 +321,34 @@ async def test_a_server_that_does_not_start_is_told_where_the_transcript_tells(
     assert (["bad"] if newer else []) == failed
 
 
+async def test_what_stands_in_files_and_variables_can_be_chosen_for_one_call_too(
+    options: Options, api: LoopbackApi
+) -> None:
+    chosen = {
+        "system_prompt": "Be verbose.",
+        "thinking": {"type": "disabled"},
+        "max_output_tokens": 123,
+        "extra_body": {"temperature": 0.25},
+    }
+    async with open_backend(options(BackendOptions.for_chat, system_prompt="Be brief.")) as backend:
+        messages = [user("1")]
+        for more in ({}, chosen, chosen, {}):
+            turn = backend.complete(messages, **more)  # type: ignore[arg-type]
+            messages += [assistant(await turn.get_final_text()), user("again")]
+        directory = backend._sessions[0].start_files.directory
+        assert 1 == len(list(directory.glob("*system-prompt-file*")))
+        assert 1 == len(backend.sessions)
+    asked = [request.body for request in api.conversations]
+    assert ["Be brief.", "Be verbose.", "Be verbose.", "Be brief."] == [
+        body["system"][-1]["text"] for body in asked
+    ]
+    assert [None, 0.25, 0.25, None] == [body.get("temperature") for body in asked]
+    assert [False, True, True, False] == [body["max_tokens"] == 123 for body in asked]
+    assert "thinking" in asked[0]
+    assert asked[1].get("thinking", {"type": "disabled"}) == {"type": "disabled"}
+    assert 1 == len({body["metadata"]["user_id"] for body in asked[:2]})
+
+
 async def test_a_choice_for_one_call_goes_on_with_the_same_conversation(
     options: Options, api: LoopbackApi, world: World
 ) -> None:

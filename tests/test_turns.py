@@ -1647,3 +1647,77 @@ def test_whatever_happens_a_turn_ends_at_most_once_and_its_events_only_grow(
         over = drive.turns.outcome
     if over is not None:
         assert (over.error is not None) == over.result.is_error
+
+
+# --- tools that the caller answers
+
+
+def asking(drive: Drive) -> None:
+    """Let the model ask the caller's tools twice in one message."""
+    calls = (
+        tool_use("toolu_A", "mcp__client__weather"),
+        tool_use("toolu_B", "mcp__client__weather"),
+    )
+    for call in calls:
+        drive.feed(drive.script.answer(call, stop="tool_use"))
+
+
+def test_a_turn_waits_for_its_caller_when_all_calls_are_there(running: Drive) -> None:
+    running.turns.client_tools = True
+    assert not running.turns.waits_for_caller(running.now)
+    asking(running)
+    assert ["weather", "weather"] == [block.name for block in running.turns.asked.values()]
+    assert not running.turns.waits_for_caller(running.now)
+    assert running.turns.waits_for_caller(running.now + 1)
+
+
+def test_a_turn_waits_longer_while_tools_of_the_clis_are_open(running: Drive) -> None:
+    running.turns.client_tools = True
+    asking(running)
+    running.feed(running.script.answer(tool_use("toolu_C"), stop="tool_use"))
+    assert not running.turns.waits_for_caller(running.now + 1)
+    assert running.turns.waits_for_caller(running.now + 3)
+
+
+def test_a_paused_turn_has_an_outcome_and_no_time(running: Drive) -> None:
+    running.turns.client_tools = True
+    asking(running)
+    running.turns.pause()
+    assert ("paused", "tool_use", False) == (
+        running.outcome.result.subtype,
+        running.outcome.result.stop_reason,
+        running.outcome.result.is_error,
+    )
+    assert running.turns.tick(running.now + 1000) is None
+    running.now += 1000
+    running.turns.go_on(running.now)
+    assert running.turns.outcome is None
+    assert {} == running.turns.asked
+    running.feed(
+        running.script.tool_result("toolu_A"),
+        running.script.tool_result("toolu_B"),
+        running.script.answer(text("Sun."), stop="end_turn"),
+        running.script.done(),
+    )
+    assert ("success", "Sun.", 1) == (
+        running.outcome.result.subtype,
+        running.outcome.result.result,
+        running.outcome.result.num_turns,
+    )
+    assert running.outcome.result.duration_ms < 1000
+
+
+def test_a_process_that_dies_in_a_pause_ends_it(running: Drive) -> None:
+    running.turns.client_tools = True
+    asking(running)
+    running.turns.pause()
+    running.turns.fail(ProcessError("gone"), died=True)
+    assert "died" == running.outcome.kind
+    assert [False] == [running.turns.paused]
+
+
+def test_a_server_of_that_name_is_somebodys_own_without_tools_of_the_callers(
+    running: Drive,
+) -> None:
+    asking(running)
+    assert {} == running.turns.asked

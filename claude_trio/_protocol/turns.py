@@ -408,6 +408,9 @@ class TurnManager:
 
         To be asked when such a call has been made: the record with it is there with those of the other
         calls in its message, or a moment before them.
+
+        Args:
+            now: As in the class.
         """
         turn = self._turn
         if self.state is not State.RUNNING or not turn.asked:
@@ -428,7 +431,11 @@ class TurnManager:
         self.paused = True
 
     def go_on(self, now: float) -> None:
-        """Go on with a paused turn, which the caller has answered; its events begin anew."""
+        """Go on with a paused turn, which the caller has answered; its events begin anew.
+
+        Args:
+            now: As in the class.
+        """
         self.outcome, self.paused = None, False
         turn = self._turn
         turn.asked.clear()

@@ -73,7 +73,7 @@ class Client:
         body = b""
         while True:
             message = await self.receive()
-            body += message.get("body", b"")
+            body += bytes(message.get("body", b""))
             if len(body) > MOST_BODY:
                 raise Refused(413, "a request may have 32 MB")
             if not message.get("more_body"):

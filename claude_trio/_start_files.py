@@ -124,7 +124,9 @@ def _contents(options: BackendOptions, host: Host | None) -> dict[str, str]:
     return contents
 
 
-def _restore(place: PrivateDirectory, flags: Mapping[str, Path], contents: Mapping[str, str]) -> None:
+def _restore(
+    place: PrivateDirectory, flags: Mapping[str, Path], contents: Mapping[str, str]
+) -> None:
     try:
         place.restore()
         for flag, path in flags.items():

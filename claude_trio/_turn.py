@@ -225,7 +225,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         For another task than the one that reads. The reader gets what the model had said, and then
         a `ResultMessage` whose subtype is ``interrupted``, or the end that the turn had come to by
         itself. A CLI that does not settle within ``options.interrupt_grace`` seconds is ended, and
-        the reader gets a `SessionError` of the kind ``not_settled``.
+        the reader gets a `SessionError` of the kind ``not_settled``; one that has not taken the
+        prompt yet is ended too, and the kind is ``not_accepted``.
 
         A turn that has not begun, or is over, is left as it is. Cancelling stops the waiting only:
         the turn is interrupted all the same, even if this was cancelled before it was called.

@@ -99,6 +99,10 @@ TEXT = st.integers(0, 99).flatmap(
 
 #: A makefile of the greatest length that the editor takes.
 HUGE_AND_TABBED: Final = ("all:\n\tcc -c *.c\t# a tab\n" * (LONGEST // 20))[: LONGEST - 1] + "."
+#: Longer than what the input box shows whole, with characters of two units at every place.
+ABRIDGED: Final = [
+    "x" * before + "🦆" * 6000 + "x" * behind for before in (0, 1) for behind in (0, 1)
+]
 PUNCTUATED: Final = [f"{first} is the first" for first in string.punctuation]
 CONTROLLED: Final = [f"{chr(code)} is the first" for code in (*range(32), 0x7F)]
 ENDED: Final = [
@@ -226,7 +230,7 @@ async def test_the_model_receives_any_text_exactly(
         trio.from_thread.run(sender.send, texts)
 
     # Not as explicit examples, which hypothesis would print in full.
-    for texts in ([*PUNCTUATED, HUGE_AND_TABBED], [*CONTROLLED, *ENDED]):
+    for texts in ([*PUNCTUATED, *ABRIDGED, HUGE_AND_TABBED], [*CONTROLLED, *ENDED]):
         await sender.send(texts)
     await trio.to_thread.run_sync(each_arrives)
     tally = dict(sender.tally)

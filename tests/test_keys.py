@@ -106,6 +106,26 @@ def test_a_text_that_is_longer_than_was_measured_is_written() -> None:
     assert "transcript" == keys.way_of("x" * 1_000_001)
 
 
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        # Cut in pieces of 500 units and the rest, of which one blank more is at the end.
+        ("🦆" * 6000 + "x", "editor"),
+        ("x" + "🦆" * 6000, "transcript"),
+        ("xx" + "🦆" * 6000, "transcript"),
+        ("x" * 500 + "🦆" + "x" * 12_000, "editor"),
+        ("x" * 499 + "🦆" + "x" * 12_000, "transcript"),
+        ("x" * 499 + "🦆" + "x" * 8000, "editor"),
+        ("x" * 12_000 + "🦆" + "x" * 498, "transcript"),
+        ("x" * 499 + "q\u0301" + "x" * 12_000, "transcript"),
+        ("x" * 499 + "\n" + "x" * 12_000, "editor"),
+    ],
+    ids=range(9),
+)
+def test_a_long_text_of_which_a_character_would_be_cut_is_written(text: str, way: str) -> None:
+    assert way == keys.way_of(text)
+
+
 def test_commands_and_mentions_are_typed_where_they_are_wanted() -> None:
     assert "transcript" == keys.way_of("/cost", mentions=True)
     assert "paste" == keys.way_of("/cost", commands=True)

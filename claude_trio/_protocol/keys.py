@@ -45,6 +45,11 @@ _MOST_BREAKS: Final = 2
 # Characters; what the editor was measured with. The model takes no more by far.
 _LONGEST: Final = 1_000_000
 
+# UTF-16 units: from somewhat more on (10 000) a text is abridged in the input box, and what stays of it
+# there at either end.
+_ABRIDGED: Final = 9_900
+_KEPT: Final = 500
+
 _EXIT_WORDS: Final = frozenset({"exit", "quit", ":q", ":wq", ":q!", ":wq!"})
 # The CLI adds to a text with one of these, or escapes it.
 _KEYWORDS: Final = re.compile(r"ultra(think|code|plan)|pasted_content", re.IGNORECASE)
@@ -115,6 +120,7 @@ def way_of(text: str, *, commands: bool = False, mentions: bool = False) -> Way:
         or _KEYWORDS.search(text)
         or (_MENTION.search(text) and not mentions)
         or (_SKILL.search(text) and not commands)
+        or _is_torn(text)
     ):
         return "transcript"
     if (
@@ -131,6 +137,27 @@ def way_of(text: str, *, commands: bool = False, mentions: bool = False) -> Way:
 def _is_plain(character: str) -> bool:
     # Cc: controls, Cf: invisible, Cn: unassigned, Zl and Zp: line breaks that become LF.
     return unicodedata.category(character) not in {"Cc", "Cf", "Cn", "Zl", "Zp"}
+
+
+def _is_torn(text: str) -> bool:
+    """Return whether the CLI would take a character of a long text apart.
+
+    It shows the middle of one as a placeholder, and cuts where 500 UTF-16 units are left at either
+    end; a surrogate pair that is cut reaches the model as two U+FFFD.
+    """
+    units = text.encode("utf-16-le")
+    length = len(units) // 2
+    if length < _ABRIDGED:
+        return False
+    for cut in (_KEPT, length + 1 - _KEPT):  # what is typed has one more blank at its end
+        before, after = (
+            chr(int.from_bytes(units[2 * at : 2 * at + 2], "little")) for at in (cut - 1, cut)
+        )
+        # Nor is it known how a part is cleaned that begins or ends inside of a composed character.
+        composed = {"Mn", "Mc", "Me", "Cf"} & {*map(unicodedata.category, (before, after))}
+        if "\ud800" <= before <= "\udbff" or composed:
+            return True
+    return False
 
 
 def paste(text: str) -> bytes:

@@ -72,6 +72,15 @@ def real_cli_old(session: nox.Session) -> None:
     )
 
 
+@nox.session(default=False)
+def deep(session: nox.Session) -> None:
+    """Run what is too much for every day on the real CLI: thousands of texts, thirty starts with tools."""
+    install(session, "tests", "real-cli")
+    few = "any_text or generated or every_time or with_hooks"
+    profile = {"HYPOTHESIS_PROFILE": "deep"}
+    session.run("pytest", "-m", "real_cli", "-k", few, *AT_ONCE, *session.posargs, env=profile)
+
+
 @nox.session
 def framework(session: nox.Session) -> None:
     """Let an agent framework talk to the gateway of the examples (optional)."""

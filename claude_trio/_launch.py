@@ -163,7 +163,9 @@ SWITCHED_OFF_TOOLS: Final = ("ScheduleWakeup",)
 
 #: Keeps the newest of what the CLI tells its status line, whole at any moment. It needs no
 #: interpreter but the shell that runs it, and prints nothing.
-_KEEP_STATUS_LINE: Final = f'cat >"${STATUS_LINE}.$$" && mv -f "${STATUS_LINE}.$$" "${STATUS_LINE}"'
+_KEEP_STATUS_LINE: Final = (
+    f'umask 077; cat >"${STATUS_LINE}.$$" && mv -f "${STATUS_LINE}.$$" "${STATUS_LINE}"'
+)
 
 
 def merge_settings(options: BackendOptions) -> dict[str, Any]:

@@ -219,6 +219,29 @@ async def test_a_hook_that_fails_outside_of_a_turn_is_logged(
     assert "the hook for SessionEnd raised LookupError('False')" in caplog.text
 
 
+async def test_who_cancels_the_backend_does_not_take_the_host_from_its_sessions(
+    options: Options, api: LoopbackApi
+) -> None:
+    """They settle first, and what the CLI asks meanwhile has an answer."""
+    ended = trio.Event()
+
+    async def note(_: HookInput, __: str | None, ___: HookContext) -> None:
+        ended.set()
+
+    gate = trio.Event()
+    api.reply("Never.", hold_before=gate)
+    registered = {"SessionEnd": [HookMatcher(None, note)]}
+    with trio.fail_after(60):
+        async with (
+            trio.open_nursery() as nursery,
+            open_backend(options(hooks=registered)) as backend,
+        ):
+            nursery.start_soon(read, backend.complete(PROMPT))
+            await api.wait_until_held(gate)
+            nursery.cancel_scope.cancel()
+    assert ended.is_set()
+
+
 @pytest.mark.parametrize("with_hooks", [False, True])
 async def test_hooks_change_nothing_but_the_time(
     options: Options, api: LoopbackApi, *, with_hooks: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -262,20 +263,47 @@ async def test_the_host_decides_about_its_own_tools_too(options: Options, api: L
     assert [False, True] == [block.is_error for block in blocks]
 
 
-async def test_no_secret_stands_in_the_arguments_and_nothing_is_left(
-    options: Options, api: LoopbackApi
+async def test_no_secret_stands_in_any_arguments_and_nothing_is_left(
+    options: Options, api: LoopbackApi, world: World
 ) -> None:
-    how = {"mcp_servers": {"app": [add]}, "include_partial_messages": True}
-    async with open_backend(options(**how)) as backend:
-        await read(backend.complete(PROMPT))
-        session = backend._sessions[0]
-        host, directory = session.host, session.start_files.directory
-        assert host is not None
-        assert directory.is_dir()
-        (guest,) = host._server._guests
-        pid = backend.sessions[0].pid
-        arguments = psutil.Process(pid).cmdline()
-        assert guest.token not in " ".join(arguments)
+    """Whatever runs meanwhile: the CLI, its hooks and servers, and the commands of its tools."""
+    secret = "the-secret-of-the-heron"
+    made = options(
+        mcp_servers={
+            "app": [add],
+            "far": {"type": "http", "url": "http://127.0.0.1:1/", "headers": {"X-Key": secret}},
+            "near": {"command": "/bin/cat", "env": {"KEY": secret}},
+        },
+        include_partial_messages=True,
+        include_cost=True,
+        system_prompt=secret,
+        allowed_tools=["Bash"],
+        settings={"env": {"KEY": secret}},
+        max_turns=5,
+    )
+    made = attrs.evolve(made, env={**made.env, "MY_KEY": secret})
+    wait = "touch begun; while ! test -e go; do sleep 0.1; done"
+    api.reply(tool_use("Bash", {"command": wait, "description": "x"}))
+    async with open_backend(made) as backend:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, backend.complete(PROMPT))
+            with trio.fail_after(60):
+                while not (world.cwd / "begun").exists():  # noqa: ASYNC110 - another process makes it
+                    await trio.sleep(0.05)
+            session = backend._sessions[0]
+            host, directory = session.host, session.start_files.directory
+            assert host is not None
+            (guest,) = host._server._guests
+            lines = []
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    lines.append(" ".join(process.cmdline()))
+            assert any("--settings" in line for line in lines)
+            assert [] == [each for each in lines if guest.token in each or secret in each]
+            # What lies in the files is for this user alone.
+            modes = {path.stat().st_mode & 0o777 for path in directory.iterdir() if path.is_file()}
+            assert {0o600} == modes
+            (world.cwd / "go").touch()
         port = host._server.port
     assert not directory.exists()
     with pytest.raises(OSError, match="failed"):

@@ -20,7 +20,8 @@ from ._protocol.client_tools import ClientResult
 from ._protocol.outcome import Outcome
 from ._protocol.records import Record
 from ._protocol.status import Status
-from ._protocol.turns import Command, TurnManager
+from ._protocol.table import Command
+from ._protocol.turns import TurnManager
 from ._pty import PtyClaudeProcess
 from .errors import MessageParseError
 from .options import BackendOptions

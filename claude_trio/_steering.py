@@ -15,7 +15,7 @@ import trio
 from ._follower import Follower
 from ._prompter import Prompter, Unusable
 from ._protocol import failures, keys
-from ._protocol.turns import State
+from ._protocol.table import State
 from ._pty import PtyClaudeProcess
 from .errors import ProcessError, SessionError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from claude_trio._protocol.turns import TABLE, State, Step
+from claude_trio._protocol.table import TABLE, State, Step
 
 #: Where a step leads; the others stay in their state, or end the turn.
 _LEADS = {

@@ -39,7 +39,7 @@ from claude_trio._protocol.outcome import Outcome
 from claude_trio._protocol.records import LineBuffer
 from claude_trio._protocol.signals import Signal
 from claude_trio._protocol.status import Status
-from claude_trio._protocol.turns import DEFAULT, TABLE, Command, State, Step
+from claude_trio._protocol.table import DEFAULT, TABLE, Command, State, Step
 
 
 @attrs.define

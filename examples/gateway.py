@@ -10,7 +10,7 @@ It is for the person whose login it is, at the machine where that login is. The 
 what you do with it. It must not serve others from one subscription, which is why it listens nowhere else and
 why it will not learn to.
 
-Needs hypercorn (``pip install "claude-trio[gateway]"``), an ASGI server that runs on trio.
+Needs ``pip install "claude-trio[gateway,tools]"``: hypercorn, an ASGI server that runs on trio, and mcp for tools.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import zipfile
@@ -24,10 +25,15 @@ PATIENCE = 500.0  # seconds; packages are downloaded
 pytestmark = [pytest.mark.slow, pytest.mark.real_cli]
 
 
+def clean(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which no other package is found."""
+    return {name: value for name, value in env.items() if not WITHOUT.fullmatch(name)}
+
+
 async def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> str:
     done = await trio.run_process(
         command,
-        env={name: value for name, value in env.items() if not WITHOUT.fullmatch(name)},
+        env=clean(env),
         cwd=cwd,
         capture_stdout=True,
         stderr=subprocess.STDOUT,
@@ -48,7 +54,7 @@ async def test_a_wheel_in_an_empty_environment_runs_the_demo_and_the_commands(
         build = [*pip, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(REPOSITORY)]
         await run(build, AROUND, tmp_path)
         (wheel,) = await trio.Path(tmp_path).glob("*.whl")
-        await run([*pip, "install", str(wheel)], AROUND, tmp_path)
+        await run([*pip, "install", f"{wheel}[gateway,tools]"], AROUND, tmp_path)
 
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()
@@ -74,3 +80,35 @@ async def test_a_wheel_in_an_empty_environment_runs_the_demo_and_the_commands(
         assert "login     ok " in await run([command, "doctor", *there], env, tmp_path)
         assert "ok\n" == await run([command, "-p", "hi", *there], env, tmp_path)
         assert "usage: claude-trio " in await run([command, "--help"], env, tmp_path)
+
+        await ask_the_gateway(str(programs / "python"), clean(env), tmp_path)
+
+
+ASK = """
+import json, os, sys, urllib.request
+url, key = sys.argv[1:]
+said = {"model": "haiku", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+headers = {"x-api-key": key, "content-type": "application/json"}
+request = urllib.request.Request(url + "/v1/messages", json.dumps(said).encode(), headers)
+print(json.load(urllib.request.urlopen(request))["role"])
+"""
+
+
+async def ask_the_gateway(python: str, env: Mapping[str, str], cwd: Path) -> None:
+    """Start it as a program, with its scripted model, and send it one request."""
+    program = [python, str(REPOSITORY / "examples" / "gateway.py"), "--port", "0"]
+    process = await trio.lowlevel.open_process(program, env=env, cwd=cwd, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with process.stdout as output:
+            said = b""
+            while not (found := re.search(rb"BASE_URL=(\S+) \S+API_KEY=(\S+)\n", said)):
+                said += (more := await output.receive_some())
+                assert more, "it has ended"
+            url, key = (each.decode() for each in found.groups())
+            assert "assistant\n" == await run([python, "-c", ASK, url, key], env, cwd)
+    finally:
+        process.send_signal(signal.SIGINT)
+        with trio.CancelScope(shield=True), trio.move_on_after(60):
+            await process.wait()
+    assert process.returncode is not None

@@ -113,9 +113,8 @@ class OpenTurn:
     @property
     def unheard(self) -> bool:
         """Whether there are words of the turn's subagents that are still to come."""
-        heard = self.heard
         return any(
-            call not in heard or (words and words != heard[call])
+            call not in self.heard or (words and words != self.heard[call])
             for call, words in self.last_words.items()
         )
 
@@ -131,7 +130,7 @@ class OpenTurn:
 
     def goes_on(self) -> bool:
         """Whether our turn goes on behind the end of the CLI's, with what was added to it."""
-        return any(further.open for further in self.further) and not (self.interrupt_sent)
+        return any(further.open for further in self.further) and not self.interrupt_sent
 
     def find_further(self, text: str) -> Further | None:
         """Return what was added with this text and is still to be given to the model."""
@@ -139,6 +138,7 @@ class OpenTurn:
         return found[0] if found else None
 
     def untaken(self) -> Further | None:
+        """Return what was added first and the CLI has not taken."""
         waiting = [each for each in self.further if each.open and not each.taken]
         return waiting[0] if waiting else None
 
@@ -160,7 +160,7 @@ class OpenTurn:
         return bool(last.text)
 
     def last_answer(self) -> AssistantMessage | None:
-        """Return what the model of the conversation itself said last in this self."""
+        """Return what the model of the conversation itself said last in this turn."""
         for event in reversed(self.events):
             if isinstance(event, AssistantMessage) and is_answer(event):
                 return event

@@ -87,6 +87,9 @@ class Stub:
     def rest(self, _: float = 0) -> None:
         self.idle_since = trio.current_time()
 
+    def takes(self, _: Conversation) -> bool:
+        return True
+
     def claim(self) -> bool:
         self.idle_since = None
         return self.alive

@@ -119,7 +119,8 @@ class Host:
                 "headers": hooks.bearer(TOKEN),
                 # Else the model would have to look for the tools first.
                 "alwaysLoad": True,
-                "timeout": int(_A_DAY * 1000),
+                # For the caller's own functions ``MCP_TOOL_TIMEOUT`` holds.
+                **({"timeout": int(_A_DAY * 1000)} if name == SERVER else {}),
             }
             for name in _servers(options)
         }

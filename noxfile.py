@@ -76,7 +76,7 @@ def real_cli_old(session: nox.Session) -> None:
 def deep(session: nox.Session) -> None:
     """Run what is too much for every day on the real CLI: thousands of texts, thirty starts with tools."""
     install(session, "tests", "real-cli")
-    few = "any_text or generated or every_time or with_hooks"
+    few = "any_text or generated or every_time or with_hooks or longer_than"
     profile = {"HYPOTHESIS_PROFILE": "deep"}
     session.run("pytest", "-m", "real_cli", "-k", few, *AT_ONCE, *session.posargs, env=profile)
 

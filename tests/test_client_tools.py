@@ -24,7 +24,7 @@ from claude_trio import (
 )
 from claude_trio._protocol.client_tools import ClientResult, in_words_of_cli, results_of
 from claude_trio._protocol.messages import check_messages
-from claude_trio.testing import LoopbackApi, World, text, thinking, tool_use
+from claude_trio.testing import LoopbackApi, Reply, World, text, thinking, tool_use
 
 Options: TypeAlias = Callable[..., BackendOptions]
 Message: TypeAlias = dict[str, Any]
@@ -330,6 +330,29 @@ async def test_a_turn_that_went_on_can_be_interrupted(options: Options, api: Loo
                 nursery.cancel_scope.cancel()
         api.reply("Sun.")
         assert "Sun." == await backend.complete(messages).get_final_text()
+
+
+async def test_results_whose_turn_was_cancelled_can_be_given_again(
+    options: Options, api: LoopbackApi
+) -> None:
+    """Wherever it was: before anything was done, or in the act of handing them on."""
+    async with open_backend(options()) as backend:
+        for steps in range(6):
+            api.reply(tool_use(ASKED, {"city": "Delft"}, f"toolu_{steps}"))
+            prompt = {"role": "user", "content": f"Weather, {steps}?"}
+            first = await read(backend.complete([prompt]))
+            messages = [prompt, reply(first), answers((f"toolu_{steps}", "sun"))]
+            sun = Reply(f"Sun, {steps}.")
+            api.default = lambda _, sun=sun: sun  # type: ignore[misc]
+            turn = backend.complete(messages)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(turn.receive)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            again = backend.complete(messages)
+            with trio.fail_after(60):
+                assert f"Sun, {steps}." == await again.get_final_text()
 
 
 async def test_a_backend_that_is_closed_leaves_no_paused_turn(

@@ -143,6 +143,24 @@ async def test_the_first_request_has_the_tools_every_time(
         assert {"mcp__app__add"} == set(offered(api, number)), f"start {number}"
 
 
+async def test_a_call_may_take_longer_than_a_minute(options: Options, api: LoopbackApi) -> None:
+    """The CLI gives a call up after 60 seconds unless it is told otherwise."""
+    deep = hypothesis.settings.get_profile("deep").max_examples
+    if hypothesis.settings().max_examples != deep:
+        pytest.skip("takes more than a minute; nox -s deep")
+
+    async def take_long() -> str:
+        """Take long."""
+        await trio.sleep(70)
+        return "done at last"
+
+    api.reply(tool_use("mcp__app__take_long", {}))
+    async with open_backend(options(mcp_servers={"app": [take_long]})) as backend:
+        with trio.fail_after(300):
+            events = [event async for event in backend.complete(PROMPT)]
+    assert ["done at last"] == [said(block) for block in results(events)]
+
+
 async def test_a_continued_conversation_has_them_too(options: Options, api: LoopbackApi) -> None:
     api.reply("ok")
     async with open_backend(options(mcp_servers={"app": [add]})) as backend:

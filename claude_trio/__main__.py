@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from . import _doctor, _print, _watch
+from ._arguments import NAME
 from ._console import UNREAD, OutputError, fill_standard_streams
 
-_NAME: Final = "claude-trio"
 _MODULE: Final = "python -m claude_trio"
 _INTERRUPTED: Final = 130  # as a shell says that SIGINT ended a program
 _COMMANDS: Final = {"doctor": _doctor, "watch": _watch}
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     fill_standard_streams()
     given = sys.argv[1:] if argv is None else list(argv)
-    prog = _NAME if Path(sys.argv[0]).name == _NAME else _MODULE
+    prog = NAME if Path(sys.argv[0]).name == NAME else _MODULE
     parser = _commands(prog) if given and given[0] in _COMMANDS else _prompts(prog)
     arguments = parser.parse_args(given)
     try:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OutputError as exc:
         code = exc.code
         if code != UNREAD:
-            sys.stderr.write(f"{_NAME}: {exc}\n")
+            sys.stderr.write(f"{NAME}: {exc}\n")
     return code
 
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import select
+import sys
 import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -47,11 +48,13 @@ class OutputError(Exception):
 
 def fill_standard_streams() -> None:
     """Open what this program was started without, so that nothing else gets its number."""
-    for descriptor in (_STDIN, _STDOUT, _STDERR):
+    for descriptor, name in ((_STDIN, "stdin"), (_STDOUT, "stdout"), (_STDERR, "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            mode = "r" if descriptor == _STDIN else "w"
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
 
 
 def printable(text: str) -> str:

@@ -1,33 +1,26 @@
 """The subcommand ``doctor``: prints what `check` finds."""
 
-# ruff: noqa: T201 - printing is its purpose
-
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import textwrap
-from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 import trio
 
+from ._arguments import Subcommands, add_cli_arguments, refuse, variable
 from ._check import CheckReport, State, check
+from ._console import Console, colours_wanted, printable
 from .options import BackendOptions
 
 _COLOURS: Final[dict[State, int]] = {"ok": 32, "warning": 33, "failed": 31, "skipped": 90}
 _WIDTH: Final = 100
 _CODES: Final = """\
-exit code: 0 nothing failed (there may be warnings); 1 something failed; 2 wrong arguments
+exit code: 0 nothing failed (there may be warnings); 1 something failed; 2 wrong arguments;
+74 the output cannot be written; 130 Ctrl-C; 141 nobody reads the output any more
 """
-
-
-class Subcommands(Protocol):
-    """What `argparse` gives to add a subcommand to."""
-
-    add_parser: Callable[..., argparse.ArgumentParser]
 
 
 def add_parser(subcommands: Subcommands) -> None:
@@ -37,16 +30,9 @@ def add_parser(subcommands: Subcommands) -> None:
         help="find out whether sessions could run here, and what is in the way",
         description="Find out whether sessions of `claude` could run here, and what is in the way.",
         epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--cwd", default=".", help="the directory to work in (default: this one)")
-    parser.add_argument("--cli", metavar="PATH", help="the `claude` program (default: found)")
-    parser.add_argument(
-        "--env",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a variable for the CLI, as BackendOptions.env; may be repeated; others can see it",
-    )
+    add_cli_arguments(parser)
     parser.add_argument(
         "--turn", action="store_true", help="also ask the model for one word; takes a few tokens"
     )
@@ -57,29 +43,22 @@ def add_parser(subcommands: Subcommands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check, print, and return the exit code."""
     try:
-        env = dict(_variable(given) for given in arguments.env)
+        env = dict(variable(given) for given in arguments.env)
         options = BackendOptions(cwd=arguments.cwd, cli_path=arguments.cli, env=env)
-        report = trio.run(_check, options, arguments.turn)
+        report = trio.run(partial(check, options, turn=arguments.turn))
     except ValueError as exc:
-        print(f"claude_trio doctor: {exc}", file=sys.stderr)
-        return 2
-    if arguments.json:
-        print(json.dumps(report.to_dict(), indent=2))
-    else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(table(report, colour=colour))
+        return refuse(exc)
+    trio.run(_print, report, arguments.json)
     return 0 if report.ok else 1
 
 
-def _variable(given: str) -> tuple[str, str]:
-    name, equals, value = given.partition("=")
-    if not equals:
-        raise ValueError(f"--env takes NAME=VALUE, not {given!r}")
-    return name, value
-
-
-async def _check(options: BackendOptions, turn: bool) -> CheckReport:  # noqa: FBT001 - trio.run
-    return await check(options, turn=turn)
+async def _print(report: CheckReport, as_json: bool) -> None:  # noqa: FBT001 - trio.run
+    shown = (
+        json.dumps(report.to_dict(), indent=2)
+        if as_json
+        else table(report, colour=colours_wanted())
+    )
+    await Console().write(f"{shown}\n", styled=True)
 
 
 def table(report: CheckReport, *, colour: bool) -> str:
@@ -95,8 +74,8 @@ def table(report: CheckReport, *, colour: bool) -> str:
         state = f"{finding.state:<8}"
         if colour:
             state = f"\x1b[{_COLOURS[finding.state]}m{state}\x1b[0m"
-        lines.append(f"{finding.name:<8}  {state} {finding.text}")
-        for paragraph in finding.advice.splitlines():
+        lines.append(f"{finding.name:<8}  {state} {printable(finding.text)}")
+        for paragraph in printable(finding.advice).splitlines():
             lines += textwrap.wrap(
                 paragraph,
                 _WIDTH,

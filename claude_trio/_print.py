@@ -11,6 +11,7 @@ from typing import Final, get_args
 import attrs
 import trio
 
+from ._arguments import NAME, USAGE, add_cli_arguments, variable
 from ._backend import open_backend
 from ._console import UNREAD, UNWRITABLE, Console
 from ._find_session import newest_transcript
@@ -25,7 +26,6 @@ from .options import BackendOptions, PermissionMode
 
 OK: Final = 0
 FAILED: Final = 1
-USAGE: Final = 2
 NO_CLI: Final = 69
 AGAIN: Final = 75
 NO_LOGIN: Final = 77
@@ -70,14 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("-r", "--resume", metavar="ID", help="go on with this session")
     which.add_argument("-c", "--continue", dest="newest", action="store_true",
                        help="go on with the newest session of the directory")  # fmt: skip
-    add("--cwd", default=".", metavar="PATH", help="the directory to work in (default: this one)")
+    add_cli_arguments(parser)
     add("--trust-workspace", action="store_true", help="you trust that directory; it is recorded")
     add("--max-turns", type=int, metavar="N", help="how many messages may call tools")
     add("--max-budget-usd", type=float, metavar="USD", help="what the turn may cost")
     add("--timeout", type=float, metavar="SECONDS", help="how long it may take")
-    add("--cli", metavar="PATH", help="the `claude` program (default: found)")
-    add("--env", metavar="NAME=VALUE", action="append", default=[],
-        help="a variable for the CLI; may be repeated; others can see it")  # fmt: skip
     add("--verbose", action="store_true", help="no effect; for scripts made for `claude -p`")
     parser.set_defaults(run=run)
 
@@ -89,18 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _main(arguments: argparse.Namespace) -> int:
     console = Console()
-    code: int | None = None
+    code = OK
     with one_exception() as body:
         async with trio.open_nursery() as nursery:
-            stop = Stop(console, nursery.cancel_scope)
+            stop = Stop(console)
             await nursery.start(stop.run)
-            with body:
+            with body, stop.scope:
                 code = await _answer(arguments, console, stop)
+            if stop.signal is not None:
+                code = 128 + stop.signal
+                await console.note(f"{NAME}: ended by {signal.Signals(stop.signal).name}")
             nursery.cancel_scope.cancel(reason="all is printed")
-    if stop.signal is None:
-        return code or OK
-    await console.note(f"claude-trio: ended by {signal.Signals(stop.signal).name}")
-    return 128 + stop.signal
+    return code
 
 
 async def _answer(arguments: argparse.Namespace, console: Console, stop: Stop) -> int:
@@ -108,27 +105,30 @@ async def _answer(arguments: argparse.Namespace, console: Console, stop: Stop) -
         options = to_options(arguments, live=console.live)
         session_id = _session_id(arguments, options)
         prompt = [{"role": "user", "content": await _read_prompt(arguments.prompt, console)}]
-        printer = _printer(arguments.output_format, options, console)
-        try:
-            async with (
-                open_backend(options) as backend,
-                backend.complete(prompt, session_id=session_id) as turn,
-            ):
-                stop.turn = turn
-                result = await _print_turn(turn, printer, console)
-        except BackendError as exc:
-            failed = ResultMessage(subtype="error", is_error=True)
-            await console.write(printer.end(exc.result or failed, exc))
-            await console.note(f"claude-trio: {' '.join(exc.message.split())}")
-            return exit_code(exc)
     except (ValueError, TypeError) as exc:
-        await console.note(f"claude-trio: {exc}")
+        await console.note(f"{NAME}: {exc}")
         return USAGE
+    printer = _printer(arguments.output_format, options, console)
+    try:
+        async with open_backend(options) as backend:
+            try:
+                turn = backend.complete(prompt, session_id=session_id)
+            except ValueError as exc:
+                await console.note(f"{NAME}: {exc}")
+                return USAGE
+            stop.turn = turn
+            async with turn:
+                result = await _print_turn(turn, printer, console)
+    except BackendError as exc:
+        failed = ResultMessage(subtype="error", is_error=True)
+        await console.write(printer.end(exc.result or failed, exc))
+        await console.note(f"{NAME}: {' '.join(exc.message.split())}")
+        return exit_code(exc)
     await console.write(printer.end(result))
     if result.subtype == "interrupted":
         return INTERRUPTED
     if result.is_error:
-        await console.note(f"claude-trio: the turn was ended: {result.subtype}")
+        await console.note(f"{NAME}: the turn was ended: {result.subtype}")
         return FAILED
     return OK
 
@@ -165,18 +165,6 @@ def to_options(arguments: argparse.Namespace, *, live: bool) -> BackendOptions:
     )
 
 
-def variable(given: str) -> tuple[str, str]:
-    """Return the name and the value of a variable that was given as ``NAME=VALUE``.
-
-    Raises:
-        ValueError: It was not.
-    """
-    name, equals, value = given.partition("=")
-    if not equals:
-        raise ValueError(f"--env takes NAME=VALUE, not {given!r}")
-    return name, value
-
-
 def split_rules(given: str) -> list[str]:
     """Return the rules in a list that has commas or spaces between them, as the CLI reads it."""
     rules, depth = [""], 0
@@ -199,10 +187,13 @@ def _session_id(arguments: argparse.Namespace, options: BackendOptions) -> str |
 async def _read_prompt(given: str | None, console: Console) -> str:
     piped: bytes | None = b""
     if not os.isatty(0):
-        piped = await console.read_input(_PATIENCE if given else None)
+        try:
+            piped = await console.read_input(_PATIENCE if given else None)
+        except OSError as exc:
+            raise ValueError(f"standard input cannot be read: {exc.strerror}") from exc
         if piped is None:
             await console.note(
-                f"claude-trio: nothing came in within {_PATIENCE:g} s, so the prompt goes alone; "
+                f"{NAME}: nothing came in within {_PATIENCE:g} s, so the prompt goes alone; "
                 "`< /dev/null` says so at once"
             )
     await trio.lowlevel.checkpoint()

@@ -7,15 +7,14 @@ import datetime
 import json
 import os
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from ._arguments import Subcommands, refuse
 from ._console import Console, colours_wanted, fit
-from ._doctor import Subcommands
 from ._find_session import named_transcript, newest_transcript
 from ._jsonl import JsonlWatcher
 from ._launch import config_directory
@@ -36,7 +35,6 @@ from .events import (
 )
 from .options import log_unreadable
 
-_USAGE: Final = 2
 _CODES: Final = """\
 exit code: 0 the end was reached (--no-follow); 2 wrong arguments, or no such session;
 74 the output cannot be written; 130 Ctrl-C; 141 nobody reads the output any more
@@ -75,8 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         path = _transcript(arguments.session, Path(arguments.cwd).resolve())
     except ValueError as exc:
-        sys.stderr.write(f"claude-trio: {exc}\n")
-        return _USAGE
+        return refuse(exc)
     watcher = JsonlWatcher(path)
     subagents = SubagentFiles(path, log_unreadable)
     if arguments.new:

@@ -363,6 +363,22 @@ async def test_the_doctor_colours_on_a_terminal_only(doctor: Doctor) -> None:
         assert b"\x1b[32mok" in b"".join(process.screen._chunks)
 
 
+async def test_a_table_that_nobody_reads_ends_the_doctor_in_silence(world: World) -> None:
+    doctor = Doctor(world, "http://127.0.0.1:9", world.root / "none")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with trio.fail_after(100):
+        done = await trio.run_process(
+            doctor.command(),
+            env=doctor.environment(),
+            stdout=writer,
+            capture_stderr=True,
+            check=False,
+        )
+    os.close(writer)
+    assert (141, b"") == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -22,6 +22,7 @@ from command_line import PATIENCE, CommandLine, Done, finish
 from claude_trio import open_pty_process
 from claude_trio.__main__ import main
 from claude_trio._print import EXIT_CODES, split_rules
+from claude_trio._printers import FinalText
 from claude_trio.testing import (
     Answer,
     Die,
@@ -341,6 +342,51 @@ async def test_what_a_command_was_started_without_is_empty(
     assert ["hi"] == [entry["text"] for entry in fake.log("prompt")]
 
 
+async def test_where_it_cannot_be_said_the_exit_code_says_it(
+    fake_line: tuple[CommandLine, FakeCLI],
+) -> None:
+    line, _ = fake_line
+    silent = ["sh", "-c", 'exec "$@" 2>&-', "sh"]
+    watch = [sys.executable, "-m", "claude_trio", "watch", NOBODY]
+    done = await finish([*silent, *watch], line.environment(), line.world.cwd)
+    assert Done(2, "", "") == done
+    full = ["sh", "-c", 'exec "$@" 2>&- >/dev/full', "sh", *line.command("-p", "hi")]
+    if sys.platform == "linux":
+        assert Done(74, "", "") == await finish(full, line.environment(), line.world.cwd)
+
+
+async def test_an_input_that_cannot_be_read_is_refused(
+    fake_line: tuple[CommandLine, FakeCLI],
+) -> None:
+    line, fake = fake_line
+    command = [
+        "sh",
+        "-c",
+        'exec "$@" 0>"$0"',
+        str(line.world.root / "file"),
+        *line.command("-p", "hi"),
+    ]
+    done = await finish(command, line.environment(), line.world.cwd)
+    said = "claude-trio: standard input cannot be read: Bad file descriptor\n"
+    assert Done(2, "", said) == done
+    assert [] == fake.log("start")
+
+
+def test_a_defect_is_not_taken_for_a_wrong_argument(
+    world: World, make_fake: Callable[..., FakeCLI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise ValueError("a defect")
+
+    fake = make_fake()
+    fake.turn(Answer("heard"))
+    env = {**world.env("http://127.0.0.1:9"), **fake.env()}  # where nobody is
+    given = [part for name, value in env.items() for part in ("--env", f"{name}={value}")]
+    monkeypatch.setattr(FinalText, "event", broken)
+    with pytest.raises(ValueError, match="a defect"):
+        main(["-p", "hi", "--cwd", str(world.cwd), "--cli", str(fake.path), *given])
+
+
 async def test_an_input_that_is_no_text_is_refused(
     fake_line: tuple[CommandLine, FakeCLI],
 ) -> None:
@@ -439,6 +485,25 @@ async def test_before_there_is_a_turn_ctrl_c_leaves(line: CommandLine) -> None:
             os.close(reader)
             os.close(writer)
     assert (130, "claude-trio: ended by SIGINT\n") == (process.returncode, err)
+
+
+async def test_a_signal_that_comes_again_does_not_disturb_the_end(
+    world: World, api: LoopbackApi, make_fake: Callable[..., FakeCLI]
+) -> None:
+    """`timeout` sends SIGTERM twice, and a terminal that is closed SIGHUP."""
+    fake = make_fake(deaf_to_escape=True, deaf_to_sigterm=True)  # so it takes a while to end it
+    fake.turn(Hang())
+    line = CommandLine(world, api, fake.path, fake.env())
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            process = await start(line, nursery, "-p", "hi")
+            while not fake.log("prompt"):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            for _ in range(5):
+                process.send_signal(signal.SIGTERM)
+                await trio.sleep(0.05)
+            err = await read(process.stderr)
+    assert (143, "claude-trio: ended by SIGTERM\n") == (process.returncode, err)
 
 
 def handles_signals(pid: int) -> bool:

@@ -77,6 +77,11 @@ def test_every_file_that_is_named_is_there() -> None:
     assert [] == [name for name in named if not (README.parent / name).exists()]
 
 
+def test_nothing_is_told_twice() -> None:
+    said = [part for part in re.split(r"\n\n+|\n(?=[|-] )", WORDS) if len(part) > 60]
+    assert [] == [part for part in {*said} if said.count(part) > 1]
+
+
 # -- what is guaranteed
 
 

@@ -14,6 +14,7 @@ from ._cost import CostWatch
 from ._delivery import Delivery
 from ._files import SessionFiles
 from ._host.guest import Guest
+from ._mcp_watch import McpWatch
 from ._notices import FileNotices
 from ._protocol import failures, keys, screens
 from ._protocol.client_tools import ClientResult
@@ -55,6 +56,7 @@ class Follower:
     files: SessionFiles = attrs.field(init=False)
     delivery: Delivery = attrs.field(init=False)
     cost_watch: CostWatch = attrs.field(factory=lambda: CostWatch(None))
+    mcp_watch: McpWatch = attrs.field(factory=McpWatch)
     #: What the CLI is to the host server, while it may ask there.
     guest: Guest | None = None
     _give_up_at: float | None = None
@@ -112,6 +114,7 @@ class Follower:
         if not self.delivery.behind:
             self.feed(self.files.read_records())
         self.look_at_status()
+        self.turns.unprompted.extend(self.mcp_watch.read(self.session_id))
         # Silence means nothing while there are records that were not read.
         unread = self.delivery.behind or self.files.behind
         command = None if unread else self.turns.tick(now)

@@ -30,6 +30,7 @@ from ._host.host import Host
 from ._inbox import Inbox
 from ._launch import STATUS_LINE, arguments
 from ._lock import SessionLock
+from ._mcp_watch import McpWatch
 from ._notices import FileNotices
 from ._opening import Opening, Past, open_after, open_past, open_written
 from ._prompter import NoEditor, Prompter, Unusable
@@ -49,6 +50,8 @@ from .events import AssistantMessage, Event, ToolResultBlock, UserMessage
 from .options import BackendOptions
 
 _ANSWERED_DIALOG: Final = 5.0  # seconds in which a dialog goes away that a callback has answered
+#: By which a caller has the CLI write its debug file elsewhere.
+_DEBUG_FLAGS: Final = frozenset({"debug", "debug-file"})
 _LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has ended
 _END_MARGIN: Final = 1.0  # seconds on top of a grace, for a slow machine
 #: What may be over at the next look: no descriptor left, or a signal.
@@ -186,6 +189,7 @@ class Session:
             state=self._state,
             idle_since=self.idle_since,
             context_tokens=self._context_tokens,
+            mcp_servers=dict(self._follower.mcp_watch.servers),
             unprompted=tuple(self.turns.unprompted),
         )
 
@@ -351,6 +355,8 @@ class Session:
         if self.options.tells_cost:
             path = self.start_files.new_status_line()
             self._follower.cost_watch = CostWatch(path, anew=self._opening.before is None)
+        if self.options.other_servers and not _DEBUG_FLAGS & self.options.extra_args.keys():
+            self._follower.mcp_watch = McpWatch(self.start_files.new_debug_file())
         if self.host is not None:
             self._follower.guest = guest = self.host.admit(self._follower, self.options)
             self._follower.delivery.live = guest.live
@@ -551,6 +557,10 @@ class Session:
         self.start_files.restore()
         env = {**self._environment(), **(self._editor.environment if self._editor else {})}
         which = self._opening.arguments(self.session_id, self.options, self.cold)
+        watch = self._follower.mcp_watch
+        if watch.path is not None:
+            watch.create()
+            which += ["--debug-file", str(watch.path)]
         with self.start_files.flags_for(self.options) as flags:
             argv = [str(self.program), *which, *arguments(self.options, flags)]
             async with open_pty_process(
@@ -742,6 +752,7 @@ class Session:
             self._close_turn(ended=True)
             self._files.tidy_up(used=ready)
             self._follower.cost_watch.detach(self.notices)
+            self._follower.mcp_watch.remove()
         finally:
             if self.host is not None and self._follower.guest is not None:
                 self.host.dismiss(self._follower.guest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -31,9 +32,13 @@ class SessionInfo:
             while it is not.
         context_tokens: How much of the model's context the conversation takes: all tokens of its
             newest API message, and of what the model was given for it. None before the first one.
+        mcp_servers: By name, what has become of the MCP servers that the CLI starts or connects to:
+            ``connected``, or why it failed last; one that still connects is not there. Known where
+            ``options.mcp_servers`` names such a server, and up to 5 seconds late between turns.
         unprompted: The newest events that belong to no turn of the caller's, at most 256: those of
             turns that the CLI started by itself (a background task had ended, say), and what it
-            noted between turns. They are never part of the answer to a prompt.
+            noted between turns; and for each change of `mcp_servers` a `SystemMessage` of the
+            subtype ``mcp_status``. They are never part of the answer to a prompt.
     """
 
     session_id: str
@@ -46,4 +51,5 @@ class SessionInfo:
     state: str
     idle_since: float | None = None
     context_tokens: int | None = None
+    mcp_servers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     unprompted: tuple[Event, ...] = attrs.field(default=(), repr=False)

@@ -55,6 +55,10 @@ class StartFiles:
         """Return where one process is to leave what it tells its status line."""
         return self.directory / f"{secrets.token_hex(8)}.json"
 
+    def new_debug_file(self) -> Path:
+        """Return where one process is to write its debug file."""
+        return self.directory / f"{secrets.token_hex(8)}.debug.txt"
+
     @contextlib.contextmanager
     def flags_for(self, options: BackendOptions) -> Generator[Mapping[str, Path], None, None]:
         """Have the files of one process for the length of a block.

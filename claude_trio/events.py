@@ -208,9 +208,11 @@ class SystemMessage(Message):
 
     Some subtypes stand in no record. ``mcp_failed`` is an attachment that tells of MCP servers which did
     not start; ``data["attachment"]["failedMcpServers"]`` has each with its error. Not every version
-    tells, and none does where there are no tools. Another one is ``dialog``, for a dialog that the CLI has opened in the turn and
-    that was refused because nobody here can answer it; ``data["waitingFor"]`` says what it asks for.
-    ``history_retold``, for a history that the model had not seen as it was written, and that was told
+    tells, and none does where there are no tools. ``mcp_status`` is part of no turn (it is in
+    `SessionInfo.unprompted`): ``data["server"]`` is ``connected`` or ``failed`` by
+    ``data["status"]``, with its ``data["error"]``. Another one is ``dialog``, for a dialog that the CLI
+    has opened in the turn and that was refused because nobody here can answer it;
+    ``data["waitingFor"]`` says what it asks for. ``history_retold``, for a history that the model had not seen as it was written, and that was told
     again in one message, and ``history_media``, for one with more images and documents than some CLIs
     send; ``data["reason"]`` says more.
 

@@ -321,6 +321,47 @@ async def test_a_server_that_does_not_start_is_told_where_the_transcript_tells(
     assert (["bad"] if newer else []) == failed
 
 
+async def test_what_becomes_of_each_server_is_told(options: Options, world: World) -> None:
+    servers = {
+        "words": {"command": sys.executable, "args": [str(SERVER)]},
+        "bad": {"command": "/no/such/program"},
+        "gone": {"type": "http", "url": "http://127.0.0.1:9/mcp"},
+    }
+    async with open_backend(options(mcp_servers=servers, setting_sources=[])) as backend:
+        await ask(backend)
+        with trio.fail_after(60):
+            while backend.sessions[0].mcp_servers.keys() != servers.keys():
+                backend._sessions[0].look_now()
+                await trio.sleep(0.05)
+        (told,) = backend.sessions
+        (debug,) = backend._sessions[0].start_files.directory.glob("*.debug.txt")
+        assert 0o600 == debug.stat().st_mode & 0o777
+    assert not debug.exists()
+    assert "connected" == told.mcp_servers["words"]
+    assert "ENOENT" in told.mcp_servers["bad"]
+    assert "connect" in told.mcp_servers["gone"]
+    changes = [
+        (event.data["server"], event.data["status"])
+        for event in told.unprompted
+        if isinstance(event, SystemMessage) and event.subtype == "mcp_status"
+    ]
+    assert [("bad", "failed"), ("gone", "failed"), ("words", "connected")] == sorted({*changes})
+
+
+async def test_a_debug_file_of_the_callers_own_stays_the_callers(
+    options: Options, world: World
+) -> None:
+    own = world.root / "debug.txt"
+    how = options(
+        mcp_servers={"bad": {"command": "/no/such/program"}}, extra_args={"debug-file": str(own)}
+    )
+    async with open_backend(how) as backend:
+        await ask(backend)
+        (told,) = backend.sessions
+    assert {} == told.mcp_servers
+    assert own.is_file()
+
+
 async def test_what_stands_in_files_and_variables_can_be_chosen_for_one_call_too(
     options: Options, api: LoopbackApi
 ) -> None:

@@ -112,6 +112,7 @@ ORDER = [
         "_cold",
         "_session_info",
         "_opening",
+        "_mcp_watch",
         "_delivery",
         "_follower",
         "_prompter",

@@ -151,6 +151,8 @@ class Follower:
             return False
         made = False
         for call in guest.calls.waiting:
+            if call.answered.is_set():  # it is just going on
+                continue
             if any(call.is_that_of(block) for block in self.turns.asked.values()):
                 made = True
             elif now - call.made_at > _UNKNOWN:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
+import trio.testing
 
 from claude_trio import (
     AssistantMessage,
@@ -22,6 +23,11 @@ from claude_trio import (
     Turn,
     open_backend,
 )
+from claude_trio._follower import Follower
+from claude_trio._host.client import ClientCall
+from claude_trio._host.guest import Guest
+from claude_trio._inbox import Inbox
+from claude_trio._notices import FileNotices
 from claude_trio._protocol.client_tools import ClientResult, in_words_of_cli, results_of
 from claude_trio._protocol.messages import check_messages
 from claude_trio.testing import LoopbackApi, Reply, World, text, thinking, tool_use
@@ -412,6 +418,24 @@ async def test_a_backend_without_a_server_takes_no_tools(tmp_path: Path) -> None
     async with open_backend(BackendOptions(cwd=tmp_path, cli_path=sys.executable)) as backend:
         with pytest.raises(ValueError, match=r"BackendOptions\(client_tools=\[\]\)"):
             backend.complete([GO], client_tools=[WEATHER])
+
+
+async def test_a_call_that_was_answered_late_keeps_its_result(tmp_path: Path) -> None:
+    # The session may look at its files before the call has left the line.
+    given = ClientResult(({"type": "text", "text": "sun"},))
+    options = BackendOptions(cwd=tmp_path)
+    follower = Follower(options, "s", tmp_path, FileNotices(), lambda: None)
+    follower.guest = Guest(follower)
+    follower.delivery.inbox = Inbox(trio.current_time())
+    made_at = trio.current_time() - 3600
+    call = ClientCall("weather", {}, "toolu_A", made_at=made_at)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follower.guest.calls.wait, call)
+        await trio.testing.wait_all_tasks_blocked()
+        block = ToolUseBlock("toolu_A", "weather", {})
+        follower.guest.calls.give({"toolu_A": block}, {"toolu_A": given})
+        assert not follower._pause_is_due(trio.current_time())
+        assert given == call.result
 
 
 def test_results_are_put_into_the_words_of_mcp() -> None:

@@ -31,9 +31,10 @@ class ClientCall:
     answered: trio.Event = attrs.field(factory=trio.Event)
 
     def answer(self, result: ClientResult) -> None:
-        """Give it its result."""
-        self.result = result
-        self.answered.set()
+        """Give it its result; the first one counts."""
+        if not self.answered.is_set():
+            self.result = result
+            self.answered.set()
 
     def is_that_of(self, block: ToolUseBlock) -> bool:
         """Whether it is the call that a block of the model's stands for."""

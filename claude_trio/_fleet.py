@@ -244,7 +244,8 @@ class Fleet:
         if not found:
             raise failures.no_process(session_id)
         ticket: Ticket[Session] = Ticket(session_id, lambda session: session in found)
-        if found[0] in self.pool.idle:
+        # A paused turn is there for whoever brings its results.
+        if found[0] in self.pool.idle and not found[0].turns.paused:
             self.pool.ask(ticket)
         session = ticket.session
         if session is None:

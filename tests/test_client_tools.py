@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from claude_trio import (
     ClaudeCodeBackend,
     Event,
     ResultMessage,
+    SessionError,
     TextDelta,
     ToolUseBlock,
     Turn,
@@ -217,6 +220,7 @@ async def test_other_messages_do_not_reach_a_paused_turn(
     "brought",
     [
         answers(("toolu_A", "x" * 30_000)),
+        answers(("toolu_A", "")),
         {"role": "user", "content": [*answers(("toolu_A", "sun"))["content"], text("And now?")]},
     ],
 )
@@ -234,6 +238,7 @@ async def test_what_the_cli_would_alter_goes_by_a_written_transcript(
         assert turn.result.resumed
     sent = json.dumps(api.conversations[-1].messages)
     assert all(block.get("content", block.get("text", "")) in sent for block in brought["content"])
+    assert "no output" not in sent  # as the CLI would say
 
 
 async def test_an_image_is_a_result(options: Options, api: LoopbackApi) -> None:
@@ -361,6 +366,42 @@ async def test_results_whose_turn_was_cancelled_can_be_given_again(
                 assert f"Sun, {steps}." == await again.get_final_text()
 
 
+async def test_what_is_for_an_idle_conversation_leaves_a_paused_turn_alone(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Sun.")
+    async with open_backend(options()) as backend:
+        first = await read(backend.complete([GO]))
+        (session,) = backend.sessions
+        with pytest.raises(SessionError) as caught:
+            await backend.compact(session.session_id)
+        assert "in_use" == caught.value.kind
+        turn = backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+        with trio.fail_after(60):
+            assert "Sun." == await turn.get_final_text()
+        assert session.pid == pid(backend)
+
+
+async def test_a_process_that_dies_in_a_pause_is_replaced(
+    options: Options, api: LoopbackApi
+) -> None:
+    api.reply(tool_use(ASKED, {"city": "Delft"}, "toolu_A"))
+    api.reply("Sun.")
+    async with open_backend(options(max_sessions=1)) as backend:
+        first = await read(backend.complete([GO]))
+        process = pid(backend)
+        assert process is not None
+        os.kill(process, signal.SIGKILL)
+        with trio.fail_after(60):
+            while backend.sessions:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.01)
+        turn = backend.complete([GO, reply(first), answers(("toolu_A", "sun"))])
+        with trio.fail_after(60):
+            assert "Sun." == await turn.get_final_text()
+        assert process != pid(backend)
+
+
 async def test_a_backend_that_is_closed_leaves_no_paused_turn(
     options: Options, api: LoopbackApi
 ) -> None:
@@ -441,7 +482,7 @@ async def test_a_call_that_was_answered_late_keeps_its_result(tmp_path: Path) ->
 def test_results_are_put_into_the_words_of_mcp() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "x"}}
     blocks = [
-        *answers(("a", "sun"), ("b", [text("x"), image]), ("d", None))["content"],
+        *answers(("a", "sun"), ("b", [text("x"), image]), ("d", [image]))["content"],
         *answers(("c", "no"), is_error=True)["content"],
     ]
     assert {
@@ -450,10 +491,11 @@ def test_results_are_put_into_the_words_of_mcp() -> None:
             ({"type": "text", "text": "x"}, {"type": "image", "mimeType": "image/png", "data": "x"})
         ),
         "c": ClientResult(({"type": "text", "text": "no"},), is_error=True),
-        "d": ClientResult(()),
+        "d": ClientResult(({"type": "image", "mimeType": "image/png", "data": "x"},)),
     } == results_of(blocks)
     document = {"type": "document", "source": {"type": "text", "data": "x"}}
-    for other in ([text("x")], answers(("a", [document]))["content"], []):
+    empty = [answers(("a", nothing))["content"] for nothing in (None, "", [], [text("")])]
+    for other in ([text("x")], answers(("a", [document]))["content"], [], *empty):
         assert None is results_of(other)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -16,6 +17,7 @@ from claude_trio import (
     AssistantMessage,
     AuthError,
     BackendError,
+    BackendOptions,
     CLINotFoundError,
     ContentBlock,
     Event,
@@ -162,6 +164,8 @@ def test_a_call_of_a_tool_of_the_clients_ends_the_message() -> None:
         ("local_command", None, "end_turn"),
         ("interrupted", "tool_use", "pause_turn"),
         ("stopped_by_hook", "tool_use", "pause_turn"),
+        ("error_max_turns", "tool_use", "pause_turn"),
+        ("error_max_budget_usd", "tool_use", "pause_turn"),
     ],
 )
 def test_every_end_of_a_turn_has_a_stop_reason(
@@ -557,6 +561,10 @@ def test_what_is_left_out_is_as_in_the_api() -> None:
             ValueError,
             "disable_parallel",
         ),
+        ({"tool_choice": "auto"}, TypeError, "tool_choice: must be an object"),
+        ({"tool_choice": {"type": ["auto"]}}, ValueError, r"tool_choice: \['auto'\]"),
+        ({"tool_choice": {"type": "auto", "name": "a"}}, ValueError, "tool_choice.name"),
+        ({"tools": [{"type": {}, "name": "a"}]}, ValueError, r"tools\[0\]: \{\} is a tool"),
     ],
 )
 def test_what_the_cli_has_no_counterpart_for_is_refused_by_its_name(
@@ -569,6 +577,13 @@ def test_what_the_cli_has_no_counterpart_for_is_refused_by_its_name(
 def test_a_body_that_is_no_object_is_refused() -> None:
     with pytest.raises(TypeError, match="JSON object"):
         parse_request([])
+
+
+@pytest.mark.parametrize("thinking", [{}, "", 0, False, []])
+def test_a_thinking_that_says_nothing_is_not_passed_over(tmp_path: Path, thinking: Any) -> None:
+    choices = parse_request(body(thinking=thinking)).choices
+    with pytest.raises((ValueError, TypeError), match="thinking"):
+        BackendOptions(cwd=tmp_path, thinking=choices["thinking"])
 
 
 def test_no_tools_may_be_chosen() -> None:

@@ -1679,6 +1679,15 @@ def test_a_turn_waits_longer_while_tools_of_the_clis_are_open(running: Drive) ->
     assert running.turns.waits_for_caller(running.now + 3)
 
 
+def test_a_turn_does_not_pause_before_what_was_added_is_taken(running: Drive) -> None:
+    running.turns.client_tools = True
+    asking(running)
+    further = running.turns.add("mind the heron")
+    assert not running.turns.waits_for_caller(running.now + 1)
+    further.taken = True
+    assert running.turns.waits_for_caller(running.now + 1)
+
+
 def test_a_paused_turn_has_an_outcome_and_no_time(running: Drive) -> None:
     running.turns.client_tools = True
     asking(running)

@@ -101,4 +101,6 @@ def _content(content: Any) -> tuple[Mapping[str, Any], ...] | None:
                 made.append({"type": "image", "mimeType": kind, "data": data})
             case _:
                 return None
-    return tuple(made) if length <= _MOST_TEXT else None
+    # In the place of nothing the CLI says so in words of its own.
+    says = any(part["type"] != "text" or part["text"] for part in made)
+    return tuple(made) if says and length <= _MOST_TEXT else None

@@ -78,7 +78,7 @@ def parse_request(body: object) -> MessagesRequest:
         "model": body["model"],
         "max_output_tokens": body["max_tokens"],
         "system_prompt": _system(body.get("system")),
-        "thinking": body.get("thinking") or {"type": "disabled"},
+        "thinking": {"type": "disabled"} if body.get("thinking") is None else body["thinking"],
         "extra_body": extra,
         "client_tools": _tools(body.get("tools"), body.get("tool_choice")),
     }
@@ -117,21 +117,30 @@ def _output_config(config: object) -> tuple[str | None, dict[str, Any]]:
 def _tools(tools: object, choice: object) -> tuple[dict[str, Any], ...]:
     if tools is not None and not isinstance(tools, list):
         raise TypeError("tools: must be a list")
-    kind = choice.get("type") if isinstance(choice, Mapping) else choice
-    if kind not in {None, "auto", "none"}:
+    found = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools or ()))
+    return found if _lets_choose(choice) else ()
+
+
+def _lets_choose(choice: object) -> bool:
+    if choice is None:
+        return True
+    if not isinstance(choice, Mapping):
+        raise TypeError("tool_choice: must be an object")
+    kind = choice.get("type")
+    if kind not in ("auto", "none"):
         raise ValueError(
             f"tool_choice: {kind!r} is not supported here; the CLI lets the model choose"
         )
-    if isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use"):
-        raise ValueError("tool_choice.disable_parallel_tool_use: not supported here")
-    found = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(tools or ()))
-    return () if kind == "none" else found
+    for name in sorted(set(choice) - {"type"}):
+        if choice[name] or name != "disable_parallel_tool_use":
+            raise ValueError(f"tool_choice.{name}: not supported here")
+    return kind == "auto"
 
 
 def _tool(tool: object, place: str) -> dict[str, Any]:
     if not isinstance(tool, Mapping):
         raise TypeError(f"{place}: must be an object")
-    if tool.get("type") not in {None, "custom"}:
+    if tool.get("type") not in (None, "custom"):
         raise ValueError(f"{place}: {tool['type']!r} is a tool of the API's, not supported here")
     if unknown := sorted(
         set(tool) - {"type", "name", "description", "input_schema", "cache_control"}

@@ -38,7 +38,9 @@ _LIMITS: Final = ("max_tokens", "model_context_window_exceeded")
 #: Turns that fail in the words of this package and end a message in those of the API.
 _STOPS: Final[Mapping[str, str]] = {"max_output_tokens": "max_tokens", "refusal": "refusal"}
 #: How a turn can end that the model has not ended.
-_PAUSED: Final = frozenset({"interrupted", "stopped_by_hook"})
+_PAUSED: Final = frozenset(
+    {"interrupted", "stopped_by_hook", "error_max_turns", "error_max_budget_usd"}
+)
 
 
 @attrs.define
@@ -51,7 +53,7 @@ class MessageStream:
     subagents said. A tool that the CLI ran is nothing that the client is to answer, so the stop reason
     is ``tool_use`` only if the turn waits for a tool of the client's own; a client that gives such a
     message back leaves out the calls that have no result. A turn that was interrupted, or stopped by a
-    hook, has the stop reason ``pause_turn``.
+    hook or a limit of its turns or its cost, has the stop reason ``pause_turn``.
 
     Text comes as it is written where there are `TextDelta` events, else a block at a time. With them,
     texts that follow one another in one API message are one block, and it may begin before the

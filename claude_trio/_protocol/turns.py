@@ -163,8 +163,8 @@ class TurnManager:
             now: As in the class.
         """
         turn = self._turn
-        if self.state is not State.RUNNING or not turn.asked:
-            return False
+        if self.state is not State.RUNNING or not turn.asked or turn.untaken() is not None:
+            return False  # and what is being typed is to get to the model first
         # A tool of the CLI's may run meanwhile, or wait for its turn behind the caller's.
         others = turn.open_tools - turn.asked.keys()
         return now - self._last_record_at > (_OTHERS_SETTLE if others else _ASKED_SETTLE)

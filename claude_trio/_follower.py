@@ -27,10 +27,18 @@ from ._pty import PtyClaudeProcess
 from .errors import MessageParseError
 from .options import BackendOptions
 
-#: Seconds until a call that no record of the conversation has is believed to be a subagent's.
+#: Seconds until a call that our turn has no record of is believed to be a subagent's, or of a turn that
+#: the CLI has started itself.
 _UNKNOWN: Final = 5.0
 _NOT_OURS: Final = ClientResult(
-    ({"type": "text", "text": "only the main conversation can call this tool"},), is_error=True
+    (
+        {
+            "type": "text",
+            "text": "nobody waits for this call: only the answer to a prompt of the main conversation "
+            "can call this tool",
+        },
+    ),
+    is_error=True,
 )
 _logger = logging.getLogger("claude_trio")
 
@@ -145,8 +153,10 @@ class Follower:
     def _pause_is_due(self, now: float) -> bool:
         """Whether the turn is to be handed to the caller, who has calls to answer."""
         delivery, guest = self.delivery, self.guest
-        if guest is None or delivery.inbox is None or self.turns.outcome is not None:
+        if guest is None or self.turns.paused:
             return False
+        if delivery.inbox is not None and self.turns.outcome is not None:
+            return False  # it is over
         if delivery.unwanted or delivery.behind or delivery.check is not None or self.files.behind:
             return False
         made = False

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -310,9 +311,23 @@ async def test_a_subagents_call_is_refused(options: Options, api: LoopbackApi) -
     async with open_backend(how) as backend:
         events = await read(backend.complete([GO]))
     assert "So be it." == end(events).result
-    assert "only the main conversation can call this tool" in json.dumps(
-        api.conversations[2].messages
-    )
+    assert "nobody waits for this call" in json.dumps(api.conversations[2].messages)
+
+
+async def test_a_call_in_a_turn_that_the_cli_has_started_is_refused(
+    options: Options, api: LoopbackApi
+) -> None:
+    command = {"command": "sleep 0.5", "description": "Wait", "run_in_background": True}
+    for said in (tool_use("Bash", command), "It runs.", tool_use(ASKED, {}, "toolu_A"), "Well."):
+        api.reply(said)
+    how = options(tools=["Bash"], allowed_tools=["Bash"])
+    env = {**how.env, "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": ""}
+    async with open_backend(attrs.evolve(how, env=env)) as backend:
+        await read(backend.complete([GO]))
+        with trio.fail_after(60):
+            while len(api.conversations) < 4:  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.05)
+    assert "nobody waits for this call" in json.dumps(api.conversations[3].messages[-1])
 
 
 async def test_live_text_goes_on_behind_a_pause(options: Options, api: LoopbackApi) -> None:

@@ -284,6 +284,21 @@ def test_what_is_not_supported_is_refused_where_it_is_asked_for() -> None:
             shows(" | ".join(row))
 
 
+# -- development
+
+
+def test_every_session_of_nox_is_named() -> None:
+    tree = ast.parse((PACKAGE.parent / "noxfile.py").read_text())
+    sessions = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        if any("session" in ast.unparse(each) for each in node.decorator_list)
+    }
+    assert {"demo", "tests"} < sessions
+    assert set() == sessions - {*quoted(section("Development"))}
+
+
 # -- figures
 
 

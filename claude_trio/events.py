@@ -154,6 +154,15 @@ class AssistantMessage(Message):
     The CLI writes one record for each block of an API message, all with the same `message_id`, and
     each with the `stop_reason` and the `usage` of the whole API message: count them once per id.
     `stop_reason` tells how that API message ended; it never means that the turn is over.
+
+    Attributes:
+        content: The blocks; one, in what the CLI writes.
+        model: Which model wrote it.
+        message_id: The id of the API message.
+        stop_reason: Why that one ended.
+        usage: What that one used.
+        error: The CLI's word for a failed request, of which it then writes a message of its own;
+            None for what a model wrote.
     """
 
     content: tuple[ContentBlock, ...]
@@ -206,15 +215,17 @@ class UserMessage(Message):
 class SystemMessage(Message):
     """Anything else that the CLI records: notices, and record types that are new to this package.
 
-    Some subtypes stand in no record. ``mcp_failed`` is an attachment that tells of MCP servers which did
-    not start; ``data["attachment"]["failedMcpServers"]`` has each with its error. Not every version
-    tells, and none does where there are no tools. ``mcp_status`` is part of no turn (it is in
-    `SessionInfo.unprompted`): ``data["server"]`` is ``connected`` or ``failed`` by
-    ``data["status"]``, with its ``data["error"]``. Another one is ``dialog``, for a dialog that the CLI
-    has opened in the turn and that was refused because nobody here can answer it;
-    ``data["waitingFor"]`` says what it asks for. ``history_retold``, for a history that the model had not seen as it was written, and that was told
-    again in one message, and ``history_media``, for one with more images and documents than some CLIs
-    send; ``data["reason"]`` says more.
+    Some subtypes are this package's own:
+
+    - ``mcp_failed``: MCP servers did not start; ``data["attachment"]["failedMcpServers"]`` has each with
+      its error. Not every version of the CLI tells, and none does where there are no tools.
+    - ``mcp_status``: the CLI has connected to a server, or failed to: ``data`` has ``server``, ``status``
+      (``connected`` or ``failed``) and ``error``. It is part of no turn: see `SessionInfo.unprompted`.
+    - ``dialog``: the CLI has opened a dialog in the turn, and it was refused because nobody here can
+      answer it; ``data["waitingFor"]`` says what it asks for.
+    - ``history_retold``: the model had not seen a history as it was written, so it was told again in one
+      message; ``data["reason"]`` says more.
+    - ``history_media``: a history has more images and documents than some CLIs send; likewise.
 
     Attributes:
         subtype: The record's ``subtype``, or its ``type`` where it has none.
@@ -235,8 +246,10 @@ class ResultMessage(Message):
 
     Attributes:
         subtype: ``success``, or how it ended otherwise: ``error``, ``interrupted``,
-            ``stopped_by_hook`` or ``local_command``. With ``paused`` it has not ended: it waits for the
-            results of `client_tools`, and counts what was read since it was last given some.
+            ``stopped_by_hook``, ``local_command`` (a command of the CLI printed something), or, by
+            the bounds of `BackendOptions`, ``error_max_turns`` or ``error_max_budget_usd``. With
+            ``paused`` it has not ended: it waits for the results of `client_tools`, and counts what
+            was read since it was last given some.
         is_error: Whether the turn failed.
         result: The text of the last API message of the turn; None when there was none.
         stop_reason: The stop reason of that message.

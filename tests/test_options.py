@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import shutil
@@ -437,6 +438,19 @@ def test_the_readme_names_every_option_and_its_default() -> None:
     made = BackendOptions(cwd=".")
     for name in set(fields) - {"cwd", "on_parse_error"}:
         assert repr(getattr(made, name)) == told[name], name
+
+
+def test_an_option_that_the_official_sdk_has_is_called_as_there() -> None:
+    sdk = pytest.importorskip("claude_agent_sdk")
+    theirs = {field.name for field in dataclasses.fields(sdk.ClaudeAgentOptions)}
+    own = {
+        *("agent", "append_system_prompt", "dangerously_skip_permissions", "extra_body"),
+        *("max_output_tokens", "trust_workspace", "allow_commands", "expand_mentions"),  # flags
+        *("on_permission", "on_question", "on_plan", "on_parse_error", "client_tools"),
+        *("history", "include_cost", "max_sessions", "prestart", "idle_timeout", "turn_timeout"),
+        *("stall_timeout", "startup_timeout", "interrupt_grace", "exit_grace"),
+    }
+    assert own == set(attrs.fields_dict(BackendOptions)) - theirs
 
 
 def test_every_option_is_documented() -> None:

@@ -134,7 +134,7 @@ def _lets_choose(choice: object) -> bool:
     for name in sorted(set(choice) - {"type"}):
         if choice[name] or name != "disable_parallel_tool_use":
             raise ValueError(f"tool_choice.{name}: not supported here")
-    return kind == "auto"
+    return str(kind) == "auto"
 
 
 def _tool(tool: object, place: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from .events import (
 from .options import log_unreadable
 
 _CODES: Final = """\
-exit code: 0 the end was reached (--no-follow); 2 wrong arguments, or no such session;
+exit code: 0 the end was reached (--no-follow); 2 wrong arguments, or no session to be read;
 74 the output cannot be written; 130 Ctrl-C; 141 nobody reads the output any more
 """
 _COLOURS: Final = {"prompt": 1, "assistant": 36, "thinking": 35, "tool use": 33, "result of": 33}
@@ -71,15 +71,18 @@ def add_parser(subcommands: Subcommands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Follow, print, and return the exit code."""
     try:
-        path = _transcript(arguments.session, Path(arguments.cwd).resolve())
-    except ValueError as exc:
-        return refuse(exc)
-    watcher = JsonlWatcher(path)
-    subagents = SubagentFiles(path, log_unreadable)
-    if arguments.new:
-        watcher = JsonlWatcher(path, offset=len(whole_lines(path.read_bytes())))
-        subagents.skip_present()
-    trio.run(partial(_print, watcher, subagents, follow=arguments.follow))
+        try:
+            path = _transcript(arguments.session, Path(arguments.cwd).resolve())
+        except ValueError as exc:
+            return refuse(exc)
+        watcher = JsonlWatcher(path)
+        subagents = SubagentFiles(path, log_unreadable)
+        if arguments.new:
+            watcher = JsonlWatcher(path, offset=len(whole_lines(path.read_bytes())))
+            subagents.skip_present()
+        trio.run(partial(_print, watcher, subagents, follow=arguments.follow))
+    except OSError as exc:
+        return refuse(ValueError(f"{exc.filename} cannot be read: {exc.strerror}"))
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from command_line import PATIENCE, CommandLine
+from command_line import PATIENCE, CommandLine, finish
 
 from claude_trio import (
     AssistantMessage,
@@ -138,6 +138,7 @@ async def test_what_subagents_say_is_watched_too(line: CommandLine, world: World
         ([NOBODY], f"there is no session {NOBODY}"),
         (["/no/such/file.jsonl"], "there is no file"),
         (["nonsense"], "neither the id of a session nor a file"),
+        ([f"{300 * 'x'}.jsonl"], f"{300 * 'x'}.jsonl"),  # no system has such a name
     ],
 )
 async def test_a_session_that_is_not_there_is_said_in_one_sentence(
@@ -146,6 +147,14 @@ async def test_a_session_that_is_not_there_is_said_in_one_sentence(
     done = await line.watch(*arguments)
     assert (2, "") == (done.code, done.out)
     assert words in done.err
+    assert 1 == done.err.count("\n")
+
+
+async def test_without_a_home_that_is_said_in_one_sentence(line: CommandLine) -> None:
+    command = ["env", "-u", "HOME", "-u", "CLAUDE_CONFIG_DIR", sys.executable, "-m", "claude_trio"]
+    done = await finish([*command, "watch"], line.environment(), line.world.cwd)
+    assert (2, "") == (done.code, done.out)
+    assert "set one\n" == done.err[-8:]
     assert 1 == done.err.count("\n")
 
 

@@ -23,6 +23,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -65,19 +66,23 @@ class Client:
     begun: bool = False
 
     async def read(self, key: str) -> bytes:
-        """Check the key; return the body."""
+        """Check the key, and what the client takes this for; return the body."""
         headers = dict(self.scope["headers"])
         shown = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
         if not secrets.compare_digest(headers.get(b"x-api-key", shown), key.encode()):
             raise Refused(401, "this is not the key that the gateway has printed")
-        body = b""
+        if not is_here(headers.get(b"host", b"").decode("latin-1")):
+            raise Refused(403, "this is no name of the loopback interface")
+        body = bytearray()
         while True:
             message = await self.receive()
-            body += bytes(message.get("body", b""))
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "the request has no end")
+            body += message.get("body", b"")
             if len(body) > MOST_BODY:
                 raise Refused(413, "a request may have 32 MB")
             if not message.get("more_body"):
-                return body
+                return bytes(body)
 
     async def watch(self, scope: trio.CancelScope) -> None:
         """Cancel a scope when the client goes away."""
@@ -151,7 +156,7 @@ async def serve_message(backend: ClaudeCodeBackend, body: bytes, client: Client)
     try:
         asked = parse_request(json.loads(body))
         turn = backend.complete(asked.messages, **asked.choices)
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise Refused(400, str(exc)) from exc
     made = MessageStream(
         shown="all", client_tools=asked.client_tools, model=asked.model, stop_at_limit=True
@@ -176,6 +181,15 @@ async def serve_message(backend: ClaudeCodeBackend, body: bytes, client: Client)
         await client.stream(events if asked.stream else (), over=True)
     if not asked.stream:
         await client.end(made.message)
+
+
+def is_here(host: str) -> bool:
+    """Whether a client means the loopback interface, and not a name that somebody has pointed at it."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def models() -> dict[str, Any]:

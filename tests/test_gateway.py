@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import signal
@@ -231,7 +232,10 @@ async def test_what_cannot_be_is_refused_and_nothing_is_started(
         assert 501 == caught.value.status_code
         async with httpx2.AsyncClient(headers={"x-api-key": opened[1]}) as http:
             assert 404 == (await http.get(f"{opened[0]}/other")).status_code
-            assert 400 == (await http.post(f"{opened[0]}/v1/messages", content=b"{")).status_code
+            for body in (b"{", b"\xff", b"[" * 100_000, b'{"model": NaN}', b"[]"):
+                refused = await http.post(f"{opened[0]}/v1/messages", content=body)
+                assert 400 == refused.status_code
+                assert "invalid_request_error" == refused.json()["error"]["type"]
     assert [] == api.requests
 
 
@@ -245,6 +249,17 @@ async def test_without_the_key_nobody_learns_anything(open_gateway: Open, api: L
             shown = {"authorization": f"Bearer {opened[1]}"}
             assert 200 == (await http.get(f"{opened[0]}/v1/models", headers=shown)).status_code
     assert [] == api.requests
+
+
+async def test_no_other_name_of_this_machine_is_answered(open_gateway: Open) -> None:
+    async with open_gateway() as (url, key), httpx2.AsyncClient(headers={"x-api-key": key}) as http:
+        port = url.rpartition(":")[2]
+        for host in ("rebound.example", f"rebound.example:{port}", "192.0.2.1", "[::", ""):
+            refused = await http.get(f"{url}/v1/models", headers={"host": host})
+            assert 403 == refused.status_code
+            assert "permission_error" == refused.json()["error"]["type"]
+        for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]"):
+            assert 200 == (await http.get(f"{url}/v1/models", headers={"host": host})).status_code
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])  # noqa: S104 - refused
@@ -303,6 +318,21 @@ async def test_a_client_that_goes_away_interrupts_its_turn(
             while api._holding:
                 await trio.sleep(0.05)
         assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
+
+
+async def test_half_a_request_starts_nothing(open_gateway: Open, api: LoopbackApi) -> None:
+    body = json.dumps(ask("Go."))
+    async with open_gateway() as (url, key):
+        port = int(url.rpartition(":")[2])
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nx-api-key: {key}\r\n"
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(f"{head}content-length: {len(body) + 1}\r\n\r\n{body}".encode())
+            await stream.send_eof()
+            while await stream.receive_some():
+                pass
+        async with client_of((url, key)) as client:
+            await client.messages.create(**ask("Whole."))
+    assert ["Whole."] == [request.prompt for request in api.conversations]
 
 
 WEATHER: Any = {

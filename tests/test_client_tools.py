@@ -177,6 +177,11 @@ async def test_what_nobody_comes_back_for_goes_on_from_a_written_transcript(
         assert "Sun." == await turn.get_final_text()
         assert turn.result is not None
         assert turn.result.resumed
+        directory = backend._sessions[0].start_files.directory
+        with trio.fail_after(60):
+            while backend.sessions:  # noqa: ASYNC110 - as above
+                await trio.sleep(0.05)
+        assert [] == list(directory.glob("*.known"))  # what its start was held by
     after = api.conversations[1].body["messages"]
     assert "What is the weather?" in json.dumps(after[0])
     blocks = [b for message in after for b in message["content"] if isinstance(b, dict)]

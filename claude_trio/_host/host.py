@@ -144,6 +144,10 @@ class Host:
         """Answer a session no more; its callbacks are cancelled."""
         guest.end_turn()
         guest.known.set()  # nobody has to wait for it any more
+        if guest.known_file is not None:
+            with contextlib.suppress(OSError):  # the directory is removed with the backend
+                guest.known_file.unlink(missing_ok=True)
+            guest.known_file = None
         self._server.dismiss(guest)
 
     def close(self) -> None:

@@ -99,7 +99,8 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
         Where nobody comes back the process ends like an idle one, after ``options.idle_timeout``, or when its
         place is needed; the turn is lost with it, and messages that come later go on from a written
         transcript. So do results that the CLI would not hand on as they are: more than 20,000 characters,
-        an empty one, a document, or another text beside them.
+        nothing but white space, an image, a document, several texts of one error, or another text
+        beside them.
 
         When ``options.max_sessions`` processes are there, the turn waits for a place, without a
         limit of time, and in the order in which turns were first read. Cancelled, it leaves the line.

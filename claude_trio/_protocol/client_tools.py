@@ -81,26 +81,22 @@ def results_of(prompt: Iterable[Block]) -> dict[str, ClientResult] | None:
     for block in prompt:
         if block["type"] != "tool_result":
             return None
-        content = _content(block.get("content"))
-        if content is None:
+        content, is_error = _content(block.get("content")), bool(block.get("is_error"))
+        if content is None or (is_error and len(content) > 1):  # the CLI makes one text of them
             return None
-        results[block["tool_use_id"]] = ClientResult(content, bool(block.get("is_error")))
+        results[block["tool_use_id"]] = ClientResult(content, is_error)
     return results or None
 
 
 def _content(content: Any) -> tuple[Mapping[str, Any], ...] | None:
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
-    made: list[Mapping[str, Any]] = []
-    length = 0
+    texts: list[str] = []
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
-                length += len(text)
-                made.append({"type": "text", "text": text})
-            case {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}:
-                made.append({"type": "image", "mimeType": kind, "data": data})
-            case _:
+                texts.append(text)
+            case _:  # beside an image the CLI writes where it has put a copy
                 return None
     # In the place of nothing the CLI says so in words of its own.
-    says = any(part["type"] != "text" or part["text"] for part in made)
-    return tuple(made) if says and length <= _MOST_TEXT else None
+    exact = any(text.strip() for text in texts) and sum(map(len, texts)) <= _MOST_TEXT
+    return tuple({"type": "text", "text": text} for text in texts) if exact else None

@@ -20,7 +20,9 @@ import hypothesis
 import psutil
 import ptyprocess
 import pytest
+from asking import Options
 
+from claude_trio import BackendOptions
 from claude_trio._sweep import MARKER
 from claude_trio.testing import (
     FakeCLI,
@@ -71,6 +73,17 @@ def make_fake(world: World) -> Callable[..., FakeCLI]:
     directory = world.root / "fake"
     directory.mkdir()
     return partial(FakeCLI, directory)
+
+
+@pytest.fixture
+def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    """Return what makes options for the real CLI in this test's world."""
+
+    def make(**how: Any) -> BackendOptions:
+        env = world.env(api.base_url, **how.pop("env", {}))
+        return BackendOptions(**{"cwd": world.cwd, "cli_path": real_cli, "env": env, **how})
+
+    return make
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from typing import Any, Final
 import attrs
 import pytest
 import trio
+from asking import user
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -113,10 +114,6 @@ ENDED: Final = [
     "tab\t\x1b[201~!touch nothing\r",
     "\x9b201~\rz",
 ]
-
-
-def user(content: str) -> dict[str, Any]:
-    return {"role": "user", "content": content}
 
 
 def arrived(request: RecordedRequest) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from asking import NOWHERE, assistant, user
 from hypothesis import given as given_by
 from hypothesis import strategies as st
 from transcripts import Script, to_line
@@ -29,16 +30,7 @@ from claude_trio._protocol.history import Exchange, extended, parse_messages
 from claude_trio._protocol.preamble import preamble_of
 from claude_trio.testing import Answer, FakeCLI, Hang, World, Write, cancel_everywhere
 
-NOWHERE = "http://127.0.0.1:9"
 LOST = {"type": "assistant", "parentUuid": None, "message": {"content": [], "model": "m"}}
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": content}
 
 
 OPTIONS = BackendOptions(cwd="/", model="m")

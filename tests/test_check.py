@@ -7,14 +7,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import attrs
 import pytest
 import trio
+from asking import Options
 
 import claude_trio
 from claude_trio import (
@@ -32,16 +32,6 @@ from claude_trio._trust import read_config
 from claude_trio.testing import LoopbackApi, World, cancel_everywhere
 
 README: Final = Path(claude_trio.__file__).parent.parent / "README.md"
-Options: TypeAlias = Callable[..., BackendOptions]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url, **how.pop("env", {}))
-        return BackendOptions(**{"cwd": world.cwd, "cli_path": real_cli, "env": env, **how})
-
-    return make
 
 
 async def states(options: BackendOptions, **how: Any) -> tuple[CheckReport, dict[str, str]]:

@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import psutil
 import pytest
 import trio
+from asking import Message, Options, assistant, read, user
 
 from claude_trio import (
     BackendOptions,
@@ -26,7 +27,6 @@ from claude_trio import (
     ResultMessage,
     SystemMessage,
     ToolResultBlock,
-    Turn,
     Usage,
     UserMessage,
     open_backend,
@@ -45,8 +45,6 @@ from claude_trio.testing import (
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
-Message: TypeAlias = dict[str, Any]
 HAIKU = "claude-haiku-4-5"
 SERVER = Path(__file__).with_name("word_server.py")
 
@@ -60,19 +58,6 @@ def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
         return how(cwd=world.cwd, cli_path=real_cli, env=env, **given)
 
     return make
-
-
-def user(content: Any) -> Message:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> Message:
-    return {"role": "assistant", "content": content}
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
 
 
 async def ask(backend: ClaudeCodeBackend, prompt: str = "hi", **how: Any) -> list[Event]:

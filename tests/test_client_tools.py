@@ -6,14 +6,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import pytest
 import trio
 import trio.testing
+from asking import Message, Options, read
 
 from claude_trio import (
     AssistantMessage,
@@ -24,7 +24,6 @@ from claude_trio import (
     SessionError,
     TextDelta,
     ToolUseBlock,
-    Turn,
     open_backend,
 )
 from claude_trio._follower import Follower
@@ -36,8 +35,6 @@ from claude_trio._protocol.client_tools import ClientResult, in_words_of_cli, re
 from claude_trio._protocol.messages import check_messages
 from claude_trio.testing import LoopbackApi, Reply, World, text, thinking, tool_use
 
-Options: TypeAlias = Callable[..., BackendOptions]
-Message: TypeAlias = dict[str, Any]
 WEATHER = {
     "name": "weather",
     "description": "Tell the weather of a city.",
@@ -56,11 +53,6 @@ def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
         return BackendOptions.for_chat(cwd=world.cwd, cli_path=real_cli, env=env, **chosen)
 
     return make
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
 
 
 def reply(events: list[Event]) -> Message:

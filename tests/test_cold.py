@@ -5,21 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import psutil
 import pytest
 import trio
+from asking import Message, Options, assistant, text_of, user
 
-from claude_trio import BackendOptions, ClaudeCodeBackend, Turn, open_backend
+from claude_trio import BackendOptions, ClaudeCodeBackend, open_backend
 from claude_trio.testing import LoopbackApi, RecordedRequest, World, text, thinking, tool_use
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
-Message: TypeAlias = dict[str, Any]
 BASH: Final = {"command": "echo heron", "description": "Say a word"}
 
 
@@ -34,19 +32,6 @@ def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
         return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
 
     return make
-
-
-def user(content: Any) -> Message:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> Message:
-    return {"role": "assistant", "content": content}
-
-
-async def final_text(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 def body(request: RecordedRequest) -> Message:
@@ -75,7 +60,7 @@ async def live(backend: ClaudeCodeBackend, api: LoopbackApi) -> list[Message]:
     for prompt in ("one", "two", "three"):
         messages.append(user(prompt))
         turn = backend.complete(messages)
-        messages.append(assistant(await final_text(turn)))
+        messages.append(assistant(await text_of(turn)))
         assert turn.session is not None
         assert turn.session.origin == "fresh"
     return messages
@@ -87,14 +72,14 @@ async def test_the_same_turn_again_is_the_same_request(options: Options, api: Lo
         warm = api.conversations[-1]
         api.reply("Another three.")
         again = backend.complete(messages[:5])
-        assert await final_text(again) == "Another three."
+        assert await text_of(again) == "Another three."
         assert again.session is not None
         assert again.session.origin == "resumed"
         assert body(warm) == body(api.conversations[-1])
         # Both conversations have their process now.
         for reply in ("Three.", "Another three."):
             follow = backend.complete([*messages[:5], assistant(reply), user("four")])
-            await final_text(follow)
+            await text_of(follow)
         assert 2 == len(backend.sessions)
 
 
@@ -111,7 +96,7 @@ async def test_two_continuations_at_once_are_two_requests_with_one_beginning(
 
         async def go_on(prompt: str) -> None:
             turn = backend.complete([*messages, user(prompt)])
-            await final_text(turn)
+            await text_of(turn)
             assert turn.session is not None
             assert turn.result is not None
             origins.append((turn.session.origin, turn.result.resumed))
@@ -138,7 +123,7 @@ async def test_with_the_tokens_left_it_is_the_same_up_to_that_notice(
     async with open_backend(options(env={})) as backend:
         messages = await live(backend, api)
         warm = messages_of(api.conversations[-1])
-        await final_text(backend.complete(messages[:5]))
+        await text_of(backend.complete(messages[:5]))
         cold = messages_of(api.conversations[-1])
     assert "tokens left" not in str(cold[-1])
     assert warm[: len(cold)] == cold
@@ -153,7 +138,7 @@ async def test_an_edited_message_goes_on_from_what_was_lived_before_it(
         first, second = messages_of(api.conversations[1]), messages_of(api.conversations[2])
         assert second[: len(first)] == first
         edited = [*messages[:2], user("two, edited")]
-        await final_text(backend.complete(edited))
+        await text_of(backend.complete(edited))
         sent = messages_of(api.conversations[-1])
         # To the letter what was sent before "two", the call of the tool and the thinking included.
         at = second.index(next(m for m in second if "two" in str(m["content"][-1])))
@@ -161,7 +146,7 @@ async def test_an_edited_message_goes_on_from_what_was_lived_before_it(
         assert sent[at]["content"] == [text("two, edited")]
         # A reply that was altered is taken as it is given, behind the turn that was not.
         other = [*messages[:3], assistant("No, 2."), user("three")]
-        await final_text(backend.complete(other))
+        await text_of(backend.complete(other))
         sent = messages_of(api.conversations[-1])
         assert second[: at + 1] == sent[: at + 1]
         said = [m["content"][-1]["text"] for m in sent[at:] if m["role"] != "system"]
@@ -181,7 +166,7 @@ async def test_a_process_that_died_between_turns_is_not_missed(
                 await trio.sleep(0.01)
         api.reply("Four.")
         turn = backend.complete([*messages, user("four")])
-        assert await final_text(turn) == "Four."
+        assert await text_of(turn) == "Four."
         before = messages_of(api.conversations[-2])
         assert before == messages_of(api.conversations[-1])[: len(before)]
 
@@ -193,13 +178,13 @@ async def test_a_history_of_before_is_the_same_request_with_the_preamble_of_anot
     messages = [user("one"), assistant("first"), user("two")]
     async with open_backend(options(**own)) as backend:
         api.reply("first")
-        await final_text(backend.complete(messages[:1]))
-        await final_text(backend.complete(messages))
+        await text_of(backend.complete(messages[:1]))
+        await text_of(backend.complete(messages))
         warm = api.conversations[-1]
     async with open_backend(options(**own)) as backend:
-        await final_text(backend.complete([user("something else")]))
+        await text_of(backend.complete([user("something else")]))
         turn = backend.complete(messages)
-        await final_text(turn)
+        await text_of(turn)
         assert turn.session is not None
         assert turn.session.origin == "resumed"
         assert body(warm) == body(api.conversations[-1])
@@ -211,18 +196,18 @@ async def test_thinking_goes_back_to_the_model_that_thought_it(
     thought = thinking("Hm.")
     api.reply(thought, text("first"))
     async with open_backend(options(system_prompt="x")) as backend:
-        await final_text(backend.complete([user("one")]))
+        await text_of(backend.complete([user("one")]))
         said = [thought, text("first")]
         # Under another beginning, so that it is written.
         messages = [user("zero"), assistant("0"), user("one"), assistant(said), user("two")]
-        await final_text(backend.complete(messages))
+        await text_of(backend.complete(messages))
         assert said in [m["content"] for m in messages_of(api.conversations[-1])]
     async with open_backend(options(system_prompt="x")) as backend:
-        await final_text(backend.complete(messages))
+        await text_of(backend.complete(messages))
         assert said[1:] in [m["content"] for m in messages_of(api.conversations[-1])]
         messages[3]["model"] = "claude-opus-4-8"
         messages[-1] = user("three")
-        await final_text(backend.complete(messages))
+        await text_of(backend.complete(messages))
         assert said in [m["content"] for m in messages_of(api.conversations[-1])]
 
 
@@ -234,7 +219,7 @@ async def test_an_older_end_of_a_transcript_does_not_hide_the_new_prompt(
     async with open_backend(options()) as backend:
         api.reply("first")
         turn = backend.complete([user("one")])
-        await final_text(turn)
+        await text_of(turn)
         assert turn.session is not None
         assert await backend.close_session(turn.session.session_id)
         transcript = turn.session.transcript
@@ -250,6 +235,6 @@ async def test_an_older_end_of_a_transcript_does_not_hide_the_new_prompt(
         records = [end, aside, *records]
         transcript.write_text("".join(json.dumps(record) + "\n" for record in records))
         again = [user("one"), assistant("first"), user("two")]
-        await final_text(backend.complete(again))
+        await text_of(backend.complete(again))
         said = [m["content"][-1]["text"] for m in messages_of(api.conversations[-1])]
         assert ["one", "first", "two"] == [words for words in said if len(words) < 10]

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import trio
+from asking import Options, text_of
 
 from claude_trio import (
     BackendError,
-    BackendOptions,
     ClaudeCodeBackend,
     SessionError,
-    Turn,
     open_backend,
 )
 from claude_trio.testing import LoopbackApi, RecordedRequest, World
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    return partial(BackendOptions, cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
-
 
 def user(content: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
-
-
-async def text_of(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 def texts(request: RecordedRequest) -> str:

@@ -17,6 +17,8 @@ from typing import Any, TypeAlias
 import attrs
 import pytest
 import trio
+from asking import Fake, ask, text_of
+from asking import fake_options as faked
 
 from claude_trio import (
     BackendError,
@@ -31,7 +33,6 @@ from claude_trio._sweep import find
 from claude_trio.testing import (
     CloseTerminal,
     Echo,
-    FakeCLI,
     Gate,
     Hang,
     LoopbackApi,
@@ -42,32 +43,12 @@ from claude_trio.testing import (
     World,
 )
 
-Fake: TypeAlias = Callable[..., FakeCLI]
 NoRoom: TypeAlias = Callable[..., contextlib.AbstractContextManager[None]]
-NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
-
-
-def faked(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
-    env = world.env(NOWHERE) | fake.env()
-    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
 
 
 @pytest.fixture
 def real(world: World, api: LoopbackApi, real_cli: Path) -> BackendOptions:
     return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
-
-
-def ask(question: str, *before: tuple[str, str]) -> list[dict[str, Any]]:
-    messages = []
-    for prompt, reply in before:
-        messages.append({"role": "user", "content": prompt})
-        messages.append({"role": "assistant", "content": reply})
-    return [*messages, {"role": "user", "content": question}]
-
-
-async def text_of(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 # -- the transcript

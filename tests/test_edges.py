@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from asking import assistant, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcripts import Script, tool_use
@@ -38,14 +39,6 @@ from claude_trio._protocol.transcript import project_key, write_transcript
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": content}
 
 
 def text(words: str) -> dict[str, Any]:

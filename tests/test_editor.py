@@ -6,18 +6,16 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import pytest
 import trio
+from asking import Fake, ask, text_of
 
-from claude_trio import BackendOptions, ProcessError, Turn, open_backend, open_pty_process
+from claude_trio import BackendOptions, ProcessError, open_backend, open_pty_process
 from claude_trio._editor import open_editor
 from claude_trio.testing import FakeCLI, World, cancel_everywhere
 
-Fake: TypeAlias = Callable[..., FakeCLI]
 ENV = {"PATH": os.defpath, "TERM": "xterm-256color"}
 TEXT = "a\tmakefile:\n" * 50 + "end"
 
@@ -25,19 +23,6 @@ TEXT = "a\tmakefile:\n" * 50 + "end"
 def options(world: World, fake: FakeCLI, **env: str) -> BackendOptions:
     env = world.env("http://127.0.0.1:9") | fake.env() | env
     return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env)
-
-
-def ask(question: str, *before: str) -> list[dict[str, Any]]:
-    messages = []
-    for prompt in before:
-        messages.append({"role": "user", "content": prompt})
-        messages.append({"role": "assistant", "content": f"echo: {prompt}"})
-    return [*messages, {"role": "user", "content": question}]
-
-
-async def text_of(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 async def test_a_text_that_no_paste_takes_stays_in_the_process(

@@ -8,11 +8,13 @@ import signal
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import psutil
 import pytest
 import trio
+from asking import Fake, ask, text_of, until
+from asking import fake_options as options
 
 from claude_trio import (
     AssistantMessage,
@@ -41,7 +43,6 @@ from claude_trio.testing import (
     Die,
     Echo,
     Fail,
-    FakeCLI,
     Gate,
     Hang,
     Raw,
@@ -55,27 +56,6 @@ from claude_trio.testing import (
     cancel_everywhere,
     tool_use,
 )
-
-Fake: TypeAlias = Callable[..., FakeCLI]
-NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
-
-
-def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
-    env = world.env(NOWHERE) | fake.env()
-    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
-
-
-def ask(question: str, *before: tuple[str, str]) -> list[dict[str, Any]]:
-    messages = []
-    for prompt, reply in before:
-        messages.append({"role": "user", "content": prompt})
-        messages.append({"role": "assistant", "content": reply})
-    return [*messages, {"role": "user", "content": question}]
-
-
-async def text_of(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 async def test_each_reply_belongs_to_its_prompt(world: World, make_fake: Fake) -> None:
@@ -161,12 +141,6 @@ async def test_a_swallowed_enter_is_pressed_again_and_the_prompt_sent_once(
         assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
     assert ["hello"] == [entry["text"] for entry in fake.log("prompt")]
     assert 3 == len([entry for entry in fake.log("key") if entry["key"] == "\r"])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not condition():
-            await trio.sleep(0.01)
 
 
 async def test_a_prompt_that_was_not_taken_is_not_sent_after_its_cancellation(

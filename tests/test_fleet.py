@@ -12,17 +12,17 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import attrs
 import pytest
 import trio
+from asking import NOWHERE, Fake, ask, pid_of, until
+from asking import fake_options as options
 
 from claude_trio import (
-    BackendOptions,
     ClaudeCodeBackend,
     SessionError,
     StartupError,
@@ -47,10 +47,8 @@ from claude_trio.testing import (
     cancel_everywhere,
 )
 
-NOWHERE: Final = "http://127.0.0.1:9"  # the stand-in asks no model
 OWNER: Final = Path(__file__).with_name("killed_owner.py")
 ID: Final = "00000000-0000-4000-8000-000000000001"
-Fake: TypeAlias = Callable[..., FakeCLI]
 
 
 @pytest.fixture
@@ -64,36 +62,11 @@ def no_lock_is_left(world: World) -> Any:
     assert [] == [*world.config_dir.glob(f"{_NAME}*")]
 
 
-def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
-    env = world.env(NOWHERE) | fake.env()
-    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
-
-
-def ask(question: str, *before: str) -> list[dict[str, Any]]:
-    messages = []
-    for prompt in before:
-        messages.append({"role": "user", "content": prompt})
-        messages.append({"role": "assistant", "content": f"echo: {prompt}"})
-    return [*messages, {"role": "user", "content": question}]
-
-
 async def answer(turn: Turn) -> Turn:
     with trio.fail_after(60):
         await turn.get_final_text()
     assert turn.result is not None
     return turn
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not condition():
-            await trio.sleep(0.01)
-
-
-def pid_of(turn: Turn) -> int:
-    assert turn.session is not None
-    assert turn.session.pid is not None
-    return turn.session.pid
 
 
 def resumed(turn: Turn) -> bool:

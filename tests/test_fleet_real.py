@@ -8,14 +8,14 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pytest
 import trio
 import trio.testing
+from asking import Options
 
 from claude_trio import (
     BackendOptions,
@@ -31,7 +31,6 @@ from claude_trio.testing import LoopbackApi, RecordedRequest, Reply, World
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
 OWNER: Final = Path(__file__).with_name("killed_owner.py")
 MODEL: Final = "claude-sonnet-4-5"
 ID: Final = "00000000-0000-4000-8000-000000000002"

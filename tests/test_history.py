@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from asking import assistant, user
 from hypothesis import given as given_by
 from hypothesis import strategies as st
 
@@ -28,14 +29,6 @@ from claude_trio._protocol.history import (
 
 CALL = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "x"}}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": content}
 
 
 def text(words: str, **more: Any) -> dict[str, Any]:

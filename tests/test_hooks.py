@@ -7,10 +7,11 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import trio
+from asking import Options, bash, read, results
 
 from claude_trio import (
     Allow,
@@ -18,47 +19,18 @@ from claude_trio import (
     BackendError,
     BackendOptions,
     Deny,
-    Event,
     HookContext,
     HookInput,
     HookMatcher,
     HookOutput,
     PermissionRequest,
     ResultMessage,
-    ToolResultBlock,
-    Turn,
-    UserMessage,
     open_backend,
 )
 from claude_trio._protocol import hooks as protocol
-from claude_trio.testing import Block, LoopbackApi, World, tool_use
+from claude_trio.testing import LoopbackApi, World
 
-Options: TypeAlias = Callable[..., BackendOptions]
 PROMPT = [{"role": "user", "content": "go"}]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url)
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-def bash(command: str) -> Block:
-    return tool_use("Bash", {"command": command, "description": "x"})
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
-
-
-def results(events: list[Event]) -> list[ToolResultBlock]:
-    said = [event for event in events if isinstance(event, UserMessage)]
-    blocks = [block for event in said for block in event.content]
-    return [block for block in blocks if isinstance(block, ToolResultBlock)]
 
 
 async def nothing(_: HookInput, __: str | None, ___: HookContext) -> HookOutput | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import pytest
 import trio
 import trio.testing
+from asking import Fake
+from asking import fake_options as options
 
 from claude_trio import (
     AssistantMessage,
     BackendError,
-    BackendOptions,
     ClaudeCodeBackend,
     Event,
     MessageParseError,
@@ -27,7 +27,6 @@ from claude_trio import (
 from claude_trio.testing import (
     Answer,
     Dialog,
-    FakeCLI,
     Hang,
     Raw,
     Startup,
@@ -37,14 +36,7 @@ from claude_trio.testing import (
     tool_use,
 )
 
-Fake: TypeAlias = Callable[..., FakeCLI]
-NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
 HELLO = [{"role": "user", "content": "hello"}]
-
-
-def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
-    env = world.env(NOWHERE) | fake.env()
-    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
 
 
 async def interrupt_after(turn: Turn, wanted: type[Event], events: list[Event]) -> None:

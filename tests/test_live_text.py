@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import hypothesis
 import pytest
 import trio
+from asking import Options, assistant, read, user
 from hypothesis import strategies as st
 
 from claude_trio import (
     AssistantMessage,
-    BackendOptions,
     Event,
     TextBlock,
     TextDelta,
-    Turn,
     UserMessage,
     open_backend,
 )
 from claude_trio._protocol.live import LiveText
-from claude_trio.testing import Cut, LoopbackApi, Reply, World, text, thinking, tool_use
+from claude_trio.testing import Cut, LoopbackApi, Reply, text, thinking, tool_use
 
-Options: TypeAlias = Callable[..., BackendOptions]
 PROMPT = [{"role": "user", "content": "go"}]
 
 
@@ -205,28 +202,6 @@ def test_what_is_no_piece_is_left_out() -> None:
 
 
 # --- on the real CLI
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url, **how.pop("env", {}))
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
-
-
-def assistant(content: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": content}
-
-
-def user(content: str) -> dict[str, Any]:
-    return {"role": "user", "content": content}
 
 
 async def test_text_is_shown_while_it_is_written(options: Options, api: LoopbackApi) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import builtins
 import contextlib
 import logging
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 import attrs
 import hypothesis
 import psutil
 import pytest
 import trio
+from asking import Options, read, results
 from pydantic import BaseModel, Field
 
 from claude_trio import (
@@ -22,45 +22,21 @@ from claude_trio import (
     BackendOptions,
     ClaudeCodeBackend,
     Deny,
-    Event,
     PermissionRequest,
     Tool,
     ToolResultBlock,
-    Turn,
-    UserMessage,
     open_backend,
     tool,
 )
 from claude_trio._host.tools import ToolServers
 from claude_trio.testing import LoopbackApi, Reply, World, tool_use
 
-Options: TypeAlias = Callable[..., BackendOptions]
 PROMPT = [{"role": "user", "content": "go"}]
 CONTINUED = [
     {"role": "user", "content": "a"},
     {"role": "assistant", "content": "b"},
     {"role": "user", "content": "c"},
 ]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url)
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
-
-
-def results(events: list[Event]) -> list[ToolResultBlock]:
-    said = [event for event in events if isinstance(event, UserMessage)]
-    blocks = [block for event in said for block in event.content]
-    return [block for block in blocks if isinstance(block, ToolResultBlock)]
 
 
 def said(block: ToolResultBlock) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import trio
+from asking import fake_options as options
+from asking import until
 
 from claude_trio import (
     BackendOptions,
@@ -24,7 +24,6 @@ from claude_trio._sweep import find
 from claude_trio.testing import FakeCLI, LoopbackApi, Startup, World, cancel_everywhere
 
 QUESTION = [{"role": "user", "content": "hi"}]
-NOWHERE = "http://127.0.0.1:9"  # the stand-in asks no model
 
 
 @pytest.fixture
@@ -32,17 +31,6 @@ def fake(world: World) -> FakeCLI:
     directory = world.root / "fake"
     directory.mkdir()
     return FakeCLI(directory)
-
-
-def options(world: World, fake: FakeCLI, **how: Any) -> BackendOptions:
-    env = world.env(NOWHERE) | fake.env()
-    return BackendOptions(cwd=world.cwd, cli_path=fake.path, env=env, **how)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(60):
-        while not condition():
-            await trio.sleep(0.01)
 
 
 def ready(backend: ClaudeCodeBackend) -> list[int | None]:

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import trio
+from asking import Options, pid_of, text_of
 
 from claude_trio import (
     AssistantMessage,
@@ -25,7 +25,6 @@ from claude_trio import (
     ResultMessage,
     SessionError,
     StartupError,
-    Turn,
     TurnTimeout,
     UserMessage,
     open_backend,
@@ -34,7 +33,6 @@ from claude_trio.testing import LoopbackApi, World, tool_use
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
 QUESTION = [{"role": "user", "content": "say hi"}]
 
 
@@ -47,17 +45,6 @@ def then(reply: str | None, question: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
     return partial(BackendOptions, cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
-
-
-async def text_of(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
-
-
-def process_of(turn: Turn) -> int:
-    assert turn.session is not None
-    assert turn.session.pid is not None
-    return turn.session.pid
 
 
 def gone(pid: int) -> bool:
@@ -78,7 +65,7 @@ async def test_the_turn_ends_by_itself(options: Options, api: LoopbackApi) -> No
         assert not any(isinstance(event, ResultMessage) for event in events[:-1])
         second = backend.complete(then("hi", "again"))
         await text_of(second)
-        assert process_of(first) == process_of(second)
+        assert pid_of(first) == pid_of(second)
 
 
 async def test_a_read_of_the_turn_is_cancelled(options: Options, api: LoopbackApi) -> None:
@@ -92,13 +79,13 @@ async def test_a_read_of_the_turn_is_cancelled(options: Options, api: LoopbackAp
                 await api.wait_until_held(gate)
                 nursery.cancel_scope.cancel()
         # Settled: the CLI is idle, so the same process answers at once.
-        assert [("idle", process_of(turn))] == [(s.state, s.pid) for s in backend.sessions]
+        assert [("idle", pid_of(turn))] == [(s.state, s.pid) for s in backend.sessions]
         with pytest.raises(trio.ClosedResourceError):
             await turn.receive()
         api.reply("yes?")
         after = backend.complete([{"role": "user", "content": "are you there?"}])
         assert await text_of(after) == "yes?"
-        assert process_of(after) == process_of(turn)
+        assert pid_of(after) == pid_of(turn)
 
 
 async def test_the_block_of_a_turn_is_left_early(options: Options, api: LoopbackApi) -> None:
@@ -151,7 +138,7 @@ async def test_the_next_call_waits_for_a_dropped_turn_that_it_continues(
         (session,) = backend.sessions
         second = backend.complete(then("hi", "again"))
         await text_of(second)
-        assert session.pid == process_of(second)
+        assert session.pid == pid_of(second)
 
 
 async def test_the_turn_takes_longer_than_turn_timeout(options: Options, api: LoopbackApi) -> None:
@@ -193,7 +180,7 @@ async def test_the_cli_reports_an_error(
         assert caught.value.partial
         assert turn.result is not None
         assert turn.result.is_error
-        pid = process_of(turn)
+        pid = pid_of(turn)
         if stays:
             assert [pid] == [session.pid for session in backend.sessions]
         else:
@@ -227,7 +214,7 @@ async def test_the_cli_or_a_hook_refuses_the_prompt(options: Options, world: Wor
         with pytest.raises(SessionError, match="no such words") as caught:
             await text_of(turn)
         assert caught.value.kind == "rejected"
-        assert gone(process_of(turn))
+        assert gone(pid_of(turn))
         assert () == backend.sessions
 
 
@@ -263,7 +250,7 @@ async def test_the_cli_dies_in_a_turn(options: Options, api: LoopbackApi) -> Non
 
                 async def kill() -> None:
                     await api.wait_until_held(gate)
-                    os.kill(process_of(turn), signal.SIGKILL)
+                    os.kill(pid_of(turn), signal.SIGKILL)
 
                 nursery.start_soon(kill)
                 try:
@@ -273,7 +260,7 @@ async def test_the_cli_dies_in_a_turn(options: Options, api: LoopbackApi) -> Non
             raise error
         assert (None, signal.SIGKILL) == (caught.value.exit_code, caught.value.signal)
         assert "SIGKILL" in str(caught.value)
-        assert gone(process_of(turn))
+        assert gone(pid_of(turn))
         api.reply("back again")
         assert await text_of(backend.complete(QUESTION)) == "back again"
 
@@ -282,11 +269,11 @@ async def test_the_cli_dies_between_turns(options: Options, api: LoopbackApi) ->
     async with open_backend(options()) as backend:
         first = backend.complete(QUESTION)
         reply = await text_of(first)
-        os.kill(process_of(first), signal.SIGKILL)
+        os.kill(pid_of(first), signal.SIGKILL)
         with trio.fail_after(60):
             while backend.sessions:
                 await trio.sleep(0.01)
-        assert gone(process_of(first))
+        assert gone(pid_of(first))
         api.reply("as if nothing happened")
         second = backend.complete(then(reply, "again"))
         assert await text_of(second) == "as if nothing happened"
@@ -325,7 +312,7 @@ async def test_the_block_of_the_backend_is_left(
             raised = exc
     assert (own if way == "by an exception" else None) is raised
     assert scope.cancelled_caught == (way == "by cancellation")
-    assert gone(process_of(turn))
+    assert gone(pid_of(turn))
     # Its own status file, which it removes when it ends in order.
     assert [] == list((world.config_dir / "sessions").glob("*.json"))
     assert [] == list(world.config_dir.glob("projects/*/*.tmp"))
@@ -361,12 +348,12 @@ async def test_the_cli_gives_no_sign_of_life(options: Options, api: LoopbackApi)
         with trio.fail_after(60):
             await turn.receive()
             await api.wait_until_held(gate)
-            os.kill(process_of(turn), signal.SIGSTOP)
+            os.kill(pid_of(turn), signal.SIGSTOP)
             with pytest.raises(TurnTimeout) as caught:
                 async for _ in turn:
                     pass
         assert "stalled" == caught.value.kind
-        assert gone(process_of(turn))
+        assert gone(pid_of(turn))
 
 
 async def test_the_cli_starts_a_turn_by_itself(options: Options, api: LoopbackApi) -> None:

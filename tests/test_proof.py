@@ -19,10 +19,11 @@ from typing import Any, Final, TypeAlias
 import attrs
 import pytest
 import trio
+from asking import Options, assistant, text_of, user
 from generated import PDF, PNG, Message, conversations, media, text
 from hypothesis import HealthCheck, Phase, given, settings
 
-from claude_trio import BackendOptions, SystemMessage, Turn, open_backend
+from claude_trio import SystemMessage, open_backend
 from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.javascript import to_json
 from claude_trio._protocol.transcript import Transcript, write_transcript
@@ -30,7 +31,6 @@ from claude_trio.testing import LoopbackApi, RecordedRequest, World
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
 EXACT: Final[dict[str, Any]] = {
     "model": "claude-opus-4-8",  # takes system messages in a conversation
     "system_prompt": "You are being tested.",
@@ -45,30 +45,8 @@ CALL: Final = {
 OTHER: Final = {"type": "tool_use", "id": "call_2", "name": "no_such_tool", "input": {}}
 
 
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url, **how.pop("env", {}))
-        return BackendOptions(**{"cwd": world.cwd, "cli_path": real_cli, "env": env, **how})
-
-    return make
-
-
-def user(content: Any) -> Message:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> Message:
-    return {"role": "assistant", "content": content}
-
-
 def system(content: Any) -> Message:
     return {"role": "system", "content": content}
-
-
-async def final_text(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 def received(request: RecordedRequest) -> list[Message]:
@@ -143,7 +121,7 @@ MIXED: Final[list[Message]] = [
 async def test_mixed_content_is_received_as_it_is(options: Options, api: LoopbackApi) -> None:
     async with open_backend(options(**EXACT)) as backend:
         turn = backend.complete(MIXED)
-        assert await final_text(turn) == "ok"
+        assert await text_of(turn) == "ok"
         assert turn.session is not None
         assert turn.session.origin == "resumed"
     (request,) = api.conversations
@@ -163,7 +141,7 @@ async def test_histories_of_any_length_are_received_whole(
 ) -> None:
     messages = numbered(count)
     async with open_backend(options(**EXACT)) as backend:
-        assert await final_text(backend.complete(messages)) == "ok"
+        assert await text_of(backend.complete(messages)) == "ok"
     assert_received(messages, api.conversations[0])
     assert count + 1 == len(received(api.conversations[0]))
 
@@ -231,7 +209,7 @@ async def test_a_history_that_the_model_has_not_seen_is_told_again_in_one_messag
         assert (ours[:2], ours[2]["content"]) == (json.loads(history["text"]), [prompt])
         # The process is that of the conversation from now on.
         thanks = backend.complete([*HISTORY, assistant("heron"), user("thank you")])
-        assert await final_text(thanks) == "you are welcome"
+        assert await text_of(thanks) == "you are welcome"
         assert thanks.session is not None
         assert thanks.session.pid == turn.session.pid
 
@@ -249,7 +227,7 @@ async def test_a_cli_without_the_flag_answers_the_history_all_the_same(
     async with open_backend(options(cli_path=older, **EXACT)) as backend:
         for _ in range(2):
             turn = backend.complete(MIXED[:-2])
-            assert await final_text(turn) == "ok"
+            assert await text_of(turn) == "ok"
             assert_received(MIXED[:-2], api.conversations[-1])
             assert turn.session is not None
             assert turn.session.origin == "resumed"
@@ -293,7 +271,7 @@ async def test_the_transcript_is_found_from_any_directory(
     async def ask(cwd: Path | str, limit: trio.CapacityLimiter) -> None:
         async with limit, open_backend(options(cwd=cwd, trust_workspace=True, **EXACT)) as backend:
             turn = backend.complete(HISTORY)
-            assert await final_text(turn) == "ok"
+            assert await text_of(turn) == "ok"
             assert turn.session is not None
             assert turn.session.transcript.is_file()
 
@@ -332,7 +310,7 @@ async def test_concat_message_can_be_chosen(options: Options, api: LoopbackApi) 
         assert [picture, picture] == [first, second]
         assert [text("and?"), picture] == prompt
         # Results that only a call could have are told too.
-        await final_text(backend.complete(messages[:3]))
+        await text_of(backend.complete(messages[:3]))
         (message,) = received(api.conversations[1])
         assert "Go on from the tool results" in message["content"][-1]["text"]
 
@@ -343,7 +321,7 @@ async def test_any_valid_list_of_messages_is_received_as_it_is(
     async def send(messages: list[Message]) -> None:
         asked = len(api.conversations)
         async with open_backend(options(**EXACT)) as backend:
-            assert await final_text(backend.complete(messages)) == "ok"
+            assert await text_of(backend.complete(messages)) == "ok"
         (request,) = api.conversations[asked:]
         assert_received(messages, request)
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import psutil
 import pytest
 import trio
+from asking import Message, Options, assistant, read, text_of, user
 
 from claude_trio import (
     AssistantMessage,
-    BackendOptions,
     ClaudeCodeBackend,
-    Event,
     ResultMessage,
     SessionError,
     SystemMessage,
@@ -33,38 +31,6 @@ from claude_trio._sweep import find
 from claude_trio.testing import LoopbackApi, RecordedRequest, Reply, World, text, thinking, tool_use
 
 pytestmark = pytest.mark.real_cli
-
-Options: TypeAlias = Callable[..., BackendOptions]
-Message: TypeAlias = dict[str, Any]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    """Return what makes options for the real CLI in this test's world."""
-
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url, **how.pop("env", {}))
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-def user(content: Any) -> Message:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> Message:
-    return {"role": "assistant", "content": content}
-
-
-async def read(turn: Turn) -> list[Event]:
-    with trio.fail_after(60):
-        return [event async for event in turn]
-
-
-async def final_text(turn: Turn) -> str:
-    with trio.fail_after(60):
-        return await turn.get_final_text()
 
 
 def said(request: RecordedRequest) -> list[tuple[str, str]]:
@@ -119,7 +85,7 @@ async def test_three_turns_run_warm_in_one_process(options: Options, api: Loopba
             api.reply(reply)
             messages.append(user(question))
             turn = backend.complete(messages)
-            messages.append(assistant(await final_text(turn)))
+            messages.append(assistant(await text_of(turn)))
             assert turn.session is not None
             seen.append((turn.session.pid, turn.session.session_id, turn.session.turns))
         assert 1 == len({pid for pid, _, _ in seen}) == len({session for _, session, _ in seen})
@@ -168,7 +134,7 @@ async def test_a_reply_finds_its_process_in_each_spelling(
     api.reply("You are welcome.")
     async with open_backend(options()) as backend:
         first = backend.complete([user("what does it say?")])
-        await final_text(first)
+        await text_of(first)
         rounds = [
             assistant([thinking("Hm."), text("Let me look."), call]),
             user([{"type": "tool_result", "tool_use_id": call["id"], "content": "heron"}]),
@@ -183,7 +149,7 @@ async def test_a_reply_finds_its_process_in_each_spelling(
             "rounds as strings": [*rounds[:2], assistant("It says heron.")],
         }[spelling]
         second = backend.complete([user("what does it say?"), *reply, user("thank you")])
-        assert await final_text(second) == "You are welcome."
+        assert await text_of(second) == "You are welcome."
         assert first.session is not None
         assert second.session is not None
         assert ("fresh", 2) == (second.session.origin, second.session.turns)
@@ -196,10 +162,10 @@ async def test_an_altered_reply_goes_by_a_written_transcript(
     async with open_backend(options()) as backend:
         api.reply("heron")
         first = backend.complete([user("the codeword?")])
-        await final_text(first)
+        await text_of(first)
         api.reply("I see.")
         second = backend.complete([user("the codeword?"), assistant("otter"), user("thank you")])
-        assert await final_text(second) == "I see."
+        assert await text_of(second) == "I see."
         assert first.session is not None
         assert second.session is not None
         assert second.session.origin == "resumed"
@@ -217,7 +183,7 @@ async def test_an_altered_reply_goes_by_a_written_transcript(
                 *(assistant("I see."), user("bye")),
             ]
         )
-        assert await final_text(third) == "Bye."
+        assert await text_of(third) == "Bye."
         assert third.session is not None
         assert second.session.pid == third.session.pid
 
@@ -239,7 +205,7 @@ async def test_a_tool_turn_given_back_without_its_results_is_refused_and_with_th
     messages = [user("look"), assistant(blocks[:2]), user([result]), assistant(blocks[2:])]
     async with open_backend(options()) as backend:
         turn = backend.complete([*messages, user("thanks")])
-        await final_text(turn)
+        await text_of(turn)
         assert turn.session is not None
         assert "resumed" == turn.session.origin
     arrived = [
@@ -277,7 +243,7 @@ async def test_a_text_that_the_input_box_would_take_for_something_else_arrives_e
 ) -> None:
     api.reply("Understood.")
     async with open_backend(options()) as backend:
-        assert await final_text(backend.complete([user(prompt)])) == "Understood."
+        assert await text_of(backend.complete([user(prompt)])) == "Understood."
     assert [("user", prompt)] == said(api.conversations[0])
 
 
@@ -299,9 +265,9 @@ async def test_a_typed_text_arrives_exactly_first_and_warm(
 ) -> None:
     async with open_backend(options()) as backend:
         first = backend.complete([user(prompt)])
-        await final_text(first)
+        await text_of(first)
         second = backend.complete([user(prompt), assistant("ok"), user(prompt)])
-        await final_text(second)
+        await text_of(second)
         assert second.session is not None
         assert ("fresh", 2) == (second.session.origin, second.session.turns)
     assert [("user", prompt), ("assistant", "ok"), ("user", prompt)] == said(api.conversations[1])
@@ -317,7 +283,7 @@ async def test_a_prompt_of_several_blocks_and_an_image_arrives_as_it_is(
     api.reply("A dot.")
     async with open_backend(options()) as backend:
         prompt = [text("What is"), picture, text("on it?")]
-        assert await final_text(backend.complete([user(prompt)])) == "A dot."
+        assert await text_of(backend.complete([user(prompt)])) == "A dot."
     (request,) = api.conversations
     arrived = [
         {key: value for key, value in block.items() if key != "cache_control"}
@@ -352,7 +318,7 @@ async def test_a_turn_cancelled_before_its_first_word_never_was(
     async with open_backend(options()) as backend:
         api.reply("hello")
         first = backend.complete([user("hi")])
-        await final_text(first)
+        await text_of(first)
         history = [user("hi"), assistant("hello")]
         gate = trio.Event()
         api.reply("too late", hold_before=gate)
@@ -362,7 +328,7 @@ async def test_a_turn_cancelled_before_its_first_word_never_was(
         assert cancelled.result.subtype == "interrupted"
         api.reply("here I am")
         after = backend.complete([*history, user("are you there?")])
-        assert await final_text(after) == "here I am"
+        assert await text_of(after) == "here I am"
         assert first.session is not None
         assert after.session is not None
         assert first.session.pid == after.session.pid
@@ -398,7 +364,7 @@ async def test_a_turn_cancelled_in_mid_stream_leaves_a_session_that_answers_the_
         after = backend.complete(
             [user("write a novel"), assistant("Once upon a time"), user("now end it")]
         )
-        assert await final_text(after) == "The end."
+        assert await text_of(after) == "The end."
         assert after.session is not None
         assert ("fresh", 2) == (after.session.origin, after.session.turns)
 
@@ -432,7 +398,7 @@ async def test_a_running_tool_is_ended_with_the_turn(
                 user("?"),
             ]
         )
-        assert await final_text(after) == "Awake."
+        assert await text_of(after) == "Awake."
 
 
 REJECTED: Message = {"type": "tool_result", "is_error": True, "content": "rejected"}
@@ -445,7 +411,7 @@ async def test_what_a_tool_left_behind_is_ended_with_the_backend(
     api.reply(tool_use("Bash", {"command": command, "description": "Leave things behind"}))
     api.reply("Done.")
     async with open_backend(options(dangerously_skip_permissions=True)) as backend:
-        await final_text(backend.complete([user("leave something behind")]))
+        await text_of(backend.complete([user("leave something behind")]))
         left = await tools_of(backend, "sleep 1001", "sleep 1002")
         assert {"1001", "1002"} == {p.cmdline()[-1] for p in left}
     assert [] == [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
@@ -470,7 +436,7 @@ async def test_an_exception_in_the_body_comes_out_as_itself(options: Options) ->
     own = Own("mine")
     with pytest.raises(Own) as caught:
         async with open_backend(options()) as backend:
-            await final_text(backend.complete([user("hi")]))
+            await text_of(backend.complete([user("hi")]))
             raise own
     assert caught.value is own
     assert own.__context__ is None
@@ -482,11 +448,11 @@ async def test_a_question_that_nobody_can_answer_ends_the_turn(
     api.reply(tool_use("Bash", {"command": "touch it", "description": "Make a file"}))
     async with open_backend(options(permission_mode="default")) as backend:
         with pytest.raises(SessionError) as caught:
-            await final_text(backend.complete([user("make a file")]))
+            await text_of(backend.complete([user("make a file")]))
         assert caught.value.kind == "dialog"
         assert any(isinstance(event, AssistantMessage) for event in caught.value.partial)
         api.reply("Still here.")
-        assert await final_text(backend.complete([user("hi")])) == "Still here."
+        assert await text_of(backend.complete([user("hi")])) == "Still here."
 
 
 async def test_two_conversations_run_side_by_side(options: Options, api: LoopbackApi) -> None:
@@ -495,7 +461,7 @@ async def test_two_conversations_run_side_by_side(options: Options, api: Loopbac
         answers: dict[str, str] = {}
 
         async def ask(what: str) -> None:
-            answers[what] = await final_text(backend.complete([user(what)]))
+            answers[what] = await text_of(backend.complete([user(what)]))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask, "herons")

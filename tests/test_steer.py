@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import trio
+from asking import Options, bash
 
 from claude_trio import (
     Allow,
     AssistantMessage,
-    BackendOptions,
     Deny,
     Event,
     PermissionRequest,
@@ -23,23 +21,9 @@ from claude_trio import (
     UserMessage,
     open_backend,
 )
-from claude_trio.testing import Block, LoopbackApi, World, tool_use
+from claude_trio.testing import LoopbackApi, World
 
-Options: TypeAlias = Callable[..., BackendOptions]
 PROMPT: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url)
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-def bash(command: str) -> Block:
-    return tool_use("Bash", {"command": command, "description": "x"})
 
 
 async def read(turn: Turn, into: list[Event]) -> None:

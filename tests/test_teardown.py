@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import psutil
 import pytest
 import trio
+from asking import Options
 
 from claude_trio import (
     BackendOptions,
@@ -31,7 +32,6 @@ from claude_trio.testing import LoopbackApi, World, tool_use
 
 pytestmark = pytest.mark.real_cli
 
-Options: TypeAlias = Callable[..., BackendOptions]
 SERVER: Final = Path(__file__).with_name("mcp_server.py")
 OWNER: Final = Path(__file__).with_name("killed_owner.py")
 

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from asking import assistant, user
 from generated import conversations
 from hypothesis import given
 
@@ -26,14 +27,6 @@ def records(*messages: dict[str, Any], **how: Any) -> list[dict[str, Any]]:
     data = written.data
     assert data.endswith(b"\n")
     return [json.loads(line) for line in data.splitlines()]
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: Any) -> dict[str, Any]:
-    return {"role": "assistant", "content": content}
 
 
 def test_records_are_chained_and_complete() -> None:

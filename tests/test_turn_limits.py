@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import pytest
 import trio
 import trio.testing
+from asking import Options, bash
 
 from claude_trio import (
     BackendOptions,
@@ -22,24 +22,10 @@ from claude_trio import (
 )
 from claude_trio._host.guest import Guest
 from claude_trio._host.limits import Limits
-from claude_trio.testing import Block, LoopbackApi, World, tool_use
+from claude_trio.testing import LoopbackApi, tool_use
 
-Options: TypeAlias = Callable[..., BackendOptions]
 PROMPT: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
 USED = {"input_tokens": 1000, "output_tokens": 100}  # less than 0.1 dollars, and more than 0.001
-
-
-@pytest.fixture
-def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    def make(**how: Any) -> BackendOptions:
-        env = world.env(api.base_url)
-        return BackendOptions(cwd=world.cwd, cli_path=real_cli, env=env, **how)
-
-    return make
-
-
-def bash(command: str) -> Block:
-    return tool_use("Bash", {"command": command, "description": "x"})
 
 
 async def result_of(turn: Turn) -> ResultMessage:

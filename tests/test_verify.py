@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from test_transcript import NOW, assistant, user
+from asking import assistant, user
+from test_transcript import NOW
 
 from claude_trio._protocol.concat import concat_messages
 from claude_trio._protocol.history import parse_messages

@@ -8,25 +8,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import trio
 
+from .._protocol.message_errors import ERROR_TYPES
+
 #: A content block in the shape of the Messages API.
 Block: TypeAlias = Mapping[str, Any]
-
-_ERROR_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 def text(content: str) -> dict[str, Any]:
@@ -260,7 +250,7 @@ class HttpError:
 
     status: int
     type: str = attrs.field(
-        default=attrs.Factory(lambda e: _ERROR_TYPES.get(e.status, "api_error"), takes_self=True),
+        default=attrs.Factory(lambda e: ERROR_TYPES.get(e.status, "api_error"), takes_self=True),
         kw_only=True,
     )
     message: str = attrs.field(default="made-up error", kw_only=True)

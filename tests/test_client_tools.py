@@ -47,6 +47,8 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 @pytest.fixture
 def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
+    api.latency = 0.8  # the CLI has to have written what was before
+
     def make(**how: Any) -> BackendOptions:
         env = world.env(api.base_url)
         chosen = {"client_tools": [WEATHER], **how}

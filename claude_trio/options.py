@@ -171,7 +171,9 @@ class BackendOptions:
         client_tools: Tools that whoever calls `complete` answers itself, as the Messages API has them:
             mappings with ``name``, ``description`` and ``input_schema``. A turn in which the model calls
             one pauses: see `ClaudeCodeBackend.complete`, where others can be named for one call. With
-            None, there are none, and none can be named.
+            None, there are none, and none can be named. `on_permission` is asked about these calls too,
+            under the CLI's names, but of several in one message maybe only when the caller has
+            answered; to refuse one, answer it with an error.
         include_partial_messages: Yield `TextDelta` events while the model writes: whole lines, as
             the CLI shows them, in order and before the block that has the whole text.
         on_parse_error: Called with the error for each line of a transcript that cannot be read; the

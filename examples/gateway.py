@@ -19,6 +19,7 @@ import argparse
 import ipaddress
 import json
 import secrets
+import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -252,8 +253,10 @@ async def main() -> None:
         choose_model(echo) as options,
         open_gateway(chat(options), arguments.host, arguments.port) as (url, key),
     ):
-        print(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}", flush=True)
-        await trio.sleep_forever()
+        # A KeyboardInterrupt that meets a request would end that one, and not the program.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            print(f"export ANTHROPIC_BASE_URL={url} ANTHROPIC_API_KEY={key}", flush=True)
+            await anext(signals)
 
 
 if __name__ == "__main__":

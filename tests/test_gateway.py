@@ -270,7 +270,10 @@ async def test_it_listens_nowhere_else(tmp_path: Path, host: str) -> None:
             raise AssertionError
 
 
-async def test_the_program_prints_what_its_clients_need(real_cli: Path) -> None:
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
+async def test_the_program_prints_what_its_clients_need(
+    real_cli: Path, way: signal.Signals
+) -> None:
     program = [sys.executable, gateway.__file__, "--port", "0"]
     env = {**os.environ, "CLAUDE_TRIO_TEST_CLI": str(real_cli)}
     with trio.fail_after(120):
@@ -289,7 +292,7 @@ async def test_the_program_prints_what_its_clients_need(real_cli: Path) -> None:
             assert found, line
             async with client_of((found[1], found[2])) as client:
                 assert ["You said: hi"] == texts(await client.messages.create(**ask("hi")))
-            process.send_signal(signal.SIGINT)
+            process.send_signal(way)
             assert 0 == await process.wait()
             await process.stdout.aclose()
 

@@ -13,6 +13,7 @@ import trio
 from ._cost import CostWatch
 from ._delivery import Delivery
 from ._files import SessionFiles
+from ._host.client import ClientCall
 from ._host.guest import Guest
 from ._mcp_watch import McpWatch
 from ._notices import FileNotices
@@ -27,6 +28,8 @@ from ._pty import PtyClaudeProcess
 from .errors import MessageParseError
 from .options import BackendOptions
 
+#: Seconds until a call is told of without its record: one whose message has ended has it in 0.2.
+_UNRECORDED: Final = 0.5
 #: Seconds until a call that our turn has no record of is believed to be a subagent's, or of a turn that
 #: the CLI has started itself.
 _UNKNOWN: Final = 5.0
@@ -159,15 +162,17 @@ class Follower:
             return False  # it is over
         if delivery.unwanted or delivery.behind or delivery.check is not None or self.files.behind:
             return False
-        made = False
-        for call in guest.calls.waiting:
-            if call.answered.is_set():  # it is just going on
-                continue
-            if any(call.is_that_of(block) for block in self.turns.asked.values()):
-                made = True
-            elif now - call.made_at > _UNKNOWN:
-                call.answer(_NOT_OURS)
-        return made and self.turns.waits_for_caller(now)
+        waiting = [call for call in guest.calls.waiting if not call.answered.is_set()]
+        unknown = [call for call in waiting if not self._is_known(call)]
+        if any(now - call.made_at > _UNRECORDED for call in unknown):
+            for call in unknown:
+                if not self.turns.tell_call(call.block, now) and now - call.made_at > _UNKNOWN:
+                    call.answer(_NOT_OURS)
+            self.delivery.put(self.turns.take())
+        return any(map(self._is_known, waiting)) and self.turns.waits_for_caller(now)
+
+    def _is_known(self, call: ClientCall) -> bool:
+        return any(call.is_that_of(block) for block in self.turns.asked.values())
 
     def feed(self, records: Iterable[Record]) -> None:
         """Take new records of the transcript, and what subagents have written before them."""

@@ -698,7 +698,7 @@ class Session:
             self.exchanges = extended(self.exchanges, lived)
             self._differs |= self.turns.added
             answered = outcome.kind in {"completed", "paused"}
-            if answered and not (self.continued or self._differs):
+            if answered and not (self.continued or self._differs or self.turns.ahead):
                 self.cold.archive.remember(
                     self._files.transcript,
                     self.exchanges,
@@ -723,7 +723,7 @@ class Session:
 
     def _note_context(self) -> None:
         for event in reversed(self.turns.events):
-            if isinstance(event, AssistantMessage) and is_answer(event):
+            if isinstance(event, AssistantMessage) and is_answer(event) and event.uuid:
                 self._context_tokens = sum(attrs.astuple(event.usage))
                 break
 

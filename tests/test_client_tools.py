@@ -23,7 +23,9 @@ from claude_trio import (
     ResultMessage,
     SessionError,
     TextDelta,
+    ToolResultBlock,
     ToolUseBlock,
+    UserMessage,
     open_backend,
 )
 from claude_trio._follower import Follower
@@ -31,7 +33,14 @@ from claude_trio._host.client import ClientCall
 from claude_trio._host.guest import Guest
 from claude_trio._inbox import Inbox
 from claude_trio._notices import FileNotices
-from claude_trio._protocol.client_tools import ClientResult, in_words_of_cli, results_of
+from claude_trio._protocol.client_tools import (
+    MADE_UP,
+    ClientResult,
+    find_told,
+    in_words_of_cli,
+    results_of,
+    with_ids,
+)
 from claude_trio._protocol.messages import check_messages
 from claude_trio.testing import LoopbackApi, Reply, World, text, thinking, tool_use
 
@@ -47,8 +56,6 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 @pytest.fixture
 def options(world: World, api: LoopbackApi, real_cli: Path) -> Options:
-    api.latency = 0.8  # the CLI has to have written what was before
-
     def make(**how: Any) -> BackendOptions:
         env = world.env(api.base_url)
         chosen = {"client_tools": [WEATHER], **how}
@@ -153,6 +160,67 @@ async def test_a_turn_can_pause_again(options: Options, api: LoopbackApi) -> Non
         assert "Done." == await backend.complete(messages).get_final_text()
         assert 1 == backend.sessions[0].turns
     assert 4 == len(api.conversations)
+
+
+@pytest.mark.parametrize("end_delay", [0.05, 1.5])
+async def test_a_call_is_handed_on_before_its_message_has_ended(
+    options: Options, api: LoopbackApi, end_delay: float
+) -> None:
+    """The CLI makes it then, and writes what the message says only when the tool has returned."""
+    for city in ("a", "b"):
+        api.reply("I ask.", tool_use(ASKED, {"city": city}, f"toolu_{city}"), end_delay=end_delay)
+    api.reply("Done.")
+    api.reply("Again.")
+    messages, said = [GO], []
+    async with open_backend(options()) as backend:
+        for city in ("a", "b"):
+            events = await read(backend.complete(messages))
+            said += [event.text for event in events if isinstance(event, AssistantMessage)]
+            (call,) = calls(events)
+            assert ("weather", {"city": city}) == (call.name, dict(call.input))
+            messages += [reply(events), answers((call.id, f"sun in {city}"))]
+        turn = backend.complete(messages)
+        events = await read(turn)
+        said += [event.text for event in events if isinstance(event, AssistantMessage)]
+        assert [] == calls(events)
+        assert 1 == backend.sessions[0].turns
+        assert ["I ask.", "I ask.", "Done."] == [text for text in said if text]
+        # What the caller has goes on in the same process, and in another one.
+        process = pid(backend)
+        messages += [reply(events), {"role": "user", "content": "Again?"}]
+        again = await backend.complete(messages).get_final_text()
+        assert ("Again.", process) == (again, pid(backend))
+        await backend.close_session(backend.sessions[0].session_id)
+        messages += [
+            {"role": "assistant", "content": again},
+            {"role": "user", "content": "And again?"},
+        ]
+        assert "ok" == await backend.complete(messages).get_final_text()
+    results = [
+        block["content"]
+        for message in api.conversations[-1].messages
+        for block in message["content"]
+        if isinstance(block, dict) and block["type"] == "tool_result"
+    ]
+    assert ["sun in a", "sun in b"] == [
+        content if isinstance(content, str) else content[0]["text"] for content in results
+    ]
+
+
+def test_a_record_is_that_of_a_call_which_was_told_before() -> None:
+    made = f"{MADE_UP}1"
+    told = [
+        ToolUseBlock(id="toolu_1", name="w", input={}),
+        ToolUseBlock(id=made, name="v", input={}),
+    ]
+    assert told[0] is find_told(ToolUseBlock(id="toolu_1", name="w", input={}), told)
+    assert told[1] is find_told(ToolUseBlock(id="toolu_2", name="v", input={}), told)
+    assert find_told(ToolUseBlock(id="toolu_3", name="w", input={}), told) is None
+    assert find_told(ToolUseBlock(id="toolu_2", name="v", input={"x": 1}), told) is None
+    event = UserMessage(content=(ToolResultBlock(tool_use_id="toolu_2", content="sun"),))
+    (result,) = with_ids(event, {"toolu_2": made}).content
+    assert made == getattr(result, "tool_use_id", None)
+    assert event is with_ids(event, {})
 
 
 async def test_what_nobody_comes_back_for_goes_on_from_a_written_transcript(

@@ -37,7 +37,6 @@ Open: TypeAlias = Callable[..., Any]
 @pytest.fixture
 def open_gateway(world: World, api: LoopbackApi, real_cli: Path) -> Open:
     """Return what opens a gateway, and yields its URL and key."""
-    api.latency = 0.8  # the CLI has to have written what was before
 
     @asynccontextmanager
     async def opened(limit: float = 240, **how: Any) -> AsyncGenerator[tuple[str, str], None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import trio
 
-from .._protocol.client_tools import ClientResult
+from .._protocol.client_tools import MADE_UP, ClientResult
 from ..events import ToolUseBlock
 
 
@@ -35,6 +36,12 @@ class ClientCall:
         if not self.answered.is_set():
             self.result = result
             self.answered.set()
+
+    @property
+    def block(self) -> ToolUseBlock:
+        """The call as the caller is told of it, where its record is not there."""
+        name = self.tool_use_id or f"{MADE_UP}{secrets.token_hex(12)}"
+        return ToolUseBlock(id=name, name=self.name, input=self.arguments)
 
     def is_that_of(self, block: ToolUseBlock) -> bool:
         """Whether it is the call that a block of the model's stands for."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..events import AssistantMessage, Event, ToolUseBlock
+from ..events import AssistantMessage, ToolResultBlock, ToolUseBlock, UserMessage
 from .messages import Block, Said
 
 #: The name of the server.
@@ -34,13 +34,37 @@ class ClientResult:
     is_error: bool = False
 
 
-def in_callers_words(event: Event) -> Event:
+def in_callers_words(event: AssistantMessage) -> AssistantMessage:
     """Return an event with the tools of the caller's under the names that the caller gave them."""
-    if not isinstance(event, AssistantMessage):
-        return event
     content = tuple(
         attrs.evolve(block, name=block.name.removeprefix(_PREFIX))
         if isinstance(block, ToolUseBlock)
+        else block
+        for block in event.content
+    )
+    return attrs.evolve(event, content=content)
+
+
+#: Begins the id of a call that the CLI has not told the id of.
+MADE_UP: Final = "toolu_claude_trio_"
+
+
+def find_told(call: ToolUseBlock, told: Iterable[ToolUseBlock]) -> ToolUseBlock | None:
+    """Return which of the calls that were told before their records it is; None for another one."""
+    for other in told:
+        alike = (other.name, dict(other.input)) == (call.name, dict(call.input))
+        if other.id == call.id or (alike and other.id.startswith(MADE_UP)):
+            return other
+    return None
+
+
+def with_ids(event: UserMessage, ids: Mapping[str, str]) -> UserMessage:
+    """Return an event with the results of calls under the ids that these were told by."""
+    if not ids:
+        return event
+    content = tuple(
+        attrs.evolve(block, tool_use_id=ids.get(block.tool_use_id, block.tool_use_id))
+        if isinstance(block, ToolResultBlock)
         else block
         for block in event.content
     )

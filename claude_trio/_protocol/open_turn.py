@@ -63,6 +63,12 @@ class OpenTurn:
     open_tools: set[str] = attrs.field(factory=set)
     #: Of these, the calls that the caller is to answer.
     asked: dict[str, ToolUseBlock] = attrs.field(factory=dict)
+    #: Calls that became events before their records were there.
+    told: list[ToolUseBlock] = attrs.field(factory=list)
+    #: By the ids of such calls in the records, those in the events.
+    told_as: dict[str, str] = attrs.field(factory=dict)
+    #: How many events there were when it was paused.
+    paused_at: int = 0
     #: Every tool call of the turn, those of its subagents included.
     calls: set[str] = attrs.field(factory=set)
     #: By the call of each of its subagents, its last words; None for one that goes on.

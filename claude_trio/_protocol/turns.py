@@ -14,9 +14,9 @@ from typing import Final
 import attrs
 
 from ..errors import AuthError, BackendError
-from ..events import AssistantMessage, Event, SystemMessage, ToolUseBlock
+from ..events import AssistantMessage, Event, SystemMessage, ToolUseBlock, UserMessage
 from . import failures
-from .client_tools import in_callers_words, is_callers
+from .client_tools import find_told, in_callers_words, is_callers, with_ids
 from .keys import normalized
 from .normalize import normalize
 from .open_turn import Further, OpenTurn
@@ -169,6 +169,36 @@ class TurnManager:
         others = turn.open_tools - turn.asked.keys()
         return now - self._last_record_at > (_OTHERS_SETTLE if others else _ASKED_SETTLE)
 
+    def tell_call(self, call: ToolUseBlock, now: float) -> bool:
+        """Take a call that has reached the caller's tools before its record is there, as an event.
+
+        Both generations of the CLI run a tool while the end of the model's message is still to come, and
+        then write the records of that message only when the tool has returned.
+
+        Args:
+            call: The call, under the caller's name of the tool.
+            now: As in the class.
+
+        Returns:
+            Whether it belongs to our turn; where subagents run it could be one of theirs.
+        """
+        turn = self._turn
+        if self.state is not State.RUNNING or self._pending or turn.subagents or turn.heard:
+            return False
+        turn.told.append(call)
+        turn.asked[call.id] = call
+        session_id = self._status.session_id
+        turn.events.append(
+            AssistantMessage(session_id=session_id, content=(call,), stop_reason="tool_use")
+        )
+        self._last_record_at = now
+        return True
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the turn has events whose records are still to come."""
+        return bool(self._turn.told)
+
     @property
     def asked(self) -> Mapping[str, ToolUseBlock]:
         """The calls that the caller is to answer, by their ids."""
@@ -178,7 +208,7 @@ class TurnManager:
         """Let the caller answer calls: what was read so far has an outcome of its own."""
         result = make_result("paused", self._turn.events, duration_ms=None, elapsed=self._elapsed)
         self.outcome = Outcome("paused", attrs.evolve(result, stop_reason="tool_use"))
-        self.paused = True
+        self.paused, self._turn.paused_at = True, len(self._turn.events)
 
     def go_on(self, now: float) -> None:
         """Go on with a paused turn, which the caller has answered; its events begin anew.
@@ -189,7 +219,7 @@ class TurnManager:
         self.outcome, self.paused = None, False
         turn = self._turn
         turn.asked.clear()
-        turn.events.clear()
+        del turn.events[: turn.paused_at]
         turn.taken, turn.went_on = 0, True
         turn.submitted_at = self._last_record_at = now
 
@@ -517,20 +547,28 @@ class TurnManager:
         if signal is Signal.TOOL_RESULT:
             # Unless an end tells how many there are: an interrupted turn has none.
             self._pending += [*record.last_words.values()].count(None)
-        if (event := normalize(record)) is not None:
-            self._turn.events.append(self._in_callers_words(event))
+        event = normalize(record)
+        if self.client_tools and isinstance(event, AssistantMessage):
+            event = self._in_callers_words(event)
+        elif self.client_tools and isinstance(event, UserMessage):
+            event = with_ids(event, self._turn.told_as)
+        if event is not None:
+            self._turn.events.append(event)
         self._turn.release_subagents()
 
-    def _in_callers_words(self, event: Event) -> Event:
-        if not self.client_tools or not isinstance(event, AssistantMessage):
-            return event
-        renamed = in_callers_words(event)
-        ours = [is_callers(getattr(block, "name", None)) for block in event.content]
-        if isinstance(renamed, AssistantMessage):
-            for block, asked in zip(renamed.content, ours, strict=True):
-                if asked and isinstance(block, ToolUseBlock):
-                    self._turn.asked[block.id] = block
-        return renamed
+    def _in_callers_words(self, event: AssistantMessage) -> AssistantMessage | None:
+        """Note what the caller is asked, and leave out what it was told already."""
+        turn, left = self._turn, []
+        for block, renamed in zip(event.content, in_callers_words(event).content, strict=True):
+            ours = isinstance(block, ToolUseBlock) and is_callers(block.name)
+            if ours and isinstance(renamed, ToolUseBlock):
+                if (told := find_told(renamed, turn.told)) is not None:
+                    turn.told.remove(told)
+                    turn.told_as[renamed.id] = told.id
+                    continue
+                turn.asked[renamed.id] = renamed
+            left.append(renamed)
+        return attrs.evolve(event, content=tuple(left)) if left else None
 
     # -- endings --------------------------------------------------------------------------------
 

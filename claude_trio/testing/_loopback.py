@@ -58,9 +58,6 @@ class LoopbackApi:
     requests: list[RecordedRequest] = attrs.field(init=False, factory=list)
     #: Answers a conversation when nothing is queued.
     default: Responder = attrs.field(init=False, default=_say_ok)
-    #: Seconds that each answer to a conversation takes besides its own delay. No model is there at
-    #: once, and CLI 2.1.331 can leave the record of a call unwritten if it is: until its next one.
-    latency: float = attrs.field(init=False, default=0.0)
     _queue: deque[Reply | HttpError | Responder] = attrs.field(init=False, factory=deque)
     _holding: list[trio.Event] = attrs.field(init=False, factory=list)
     _changed: trio.Event = attrs.field(init=False, factory=trio.Event)
@@ -184,10 +181,12 @@ class LoopbackApi:
         if not request.is_conversation:
             return _side_answer(request)
         answer = self._queue.popleft() if self._queue else self.default
-        made = answer if isinstance(answer, Reply | HttpError) else answer(request)
+        if isinstance(answer, Reply | HttpError):
+            return answer
+        made = answer(request)
         if not isinstance(made, Reply | HttpError):
             raise TypeError(f"{answer!r} must return a Reply or an HttpError, not {made!r}")
-        return made.delayed(self.latency)
+        return made
 
     def _notify(self) -> None:
         self._changed.set()

@@ -5,11 +5,10 @@ Pure values: nothing here knows sockets or trio's scheduler; events are only car
 
 from __future__ import annotations
 
-import copy
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import trio
@@ -182,12 +181,6 @@ class Reply:
             fault=fault,
         )
 
-    def delayed(self, seconds: float) -> Self:
-        """Return the same, that much later."""
-        later = copy.copy(self)
-        object.__setattr__(later, "delay", self.delay + seconds)
-        return later
-
     def to_message(self, model: str) -> dict[str, Any]:
         """Return the finished message, as an answer without a stream holds it.
 
@@ -264,10 +257,6 @@ class HttpError:
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     delay: float = attrs.field(default=0.0, kw_only=True)
     hold_before: trio.Event | None = attrs.field(default=None, kw_only=True)
-
-    def delayed(self, seconds: float) -> Self:
-        """Return the same, that much later."""
-        return attrs.evolve(self, delay=self.delay + seconds)
 
     def to_body(self, request_id: str) -> dict[str, Any]:
         """Return the JSON body.

@@ -30,6 +30,9 @@ from claude_trio import (
     RateLimitError,
     SessionError,
     SystemMessage,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
     TurnManager,
     Usage,
     UserMessage,
@@ -1714,6 +1717,39 @@ def test_a_paused_turn_has_an_outcome_and_no_time(running: Drive) -> None:
         running.outcome.result.num_turns,
     )
     assert running.outcome.result.duration_ms < 1000
+
+
+def test_a_call_is_told_once_where_its_record_comes_late(running: Drive) -> None:
+    running.turns.client_tools = True
+    call = ToolUseBlock(id="toolu_A", name="weather", input={})
+    assert running.turns.tell_call(call, running.now)
+    assert [True] == [running.turns.ahead]
+    (told,) = [event for event in running.turns.take() if isinstance(event, AssistantMessage)]
+    assert (call,) == told.content
+    assert running.turns.waits_for_caller(running.now + 1)
+    running.turns.pause()
+    script = running.script
+    running.feed(script.answer(text("I ask.")))  # in the pause: it is for who goes on
+    running.turns.go_on(running.now)
+    running.feed(
+        script.answer(tool_use("toolu_A", "mcp__client__weather"), stop="tool_use"),
+        script.tool_result("toolu_A"),
+        script.answer(text("Sun."), stop="end_turn"),
+        script.done(),
+    )
+    assert [False] == [running.turns.ahead]
+    blocks = [block for event in running.turns.events for block in getattr(event, "content", ())]
+    assert [TextBlock, ToolResultBlock, TextBlock] == [type(block) for block in blocks]
+    assert "success" == running.outcome.result.subtype
+
+
+def test_a_call_that_may_be_a_subagents_is_not_told_before_its_record(running: Drive) -> None:
+    running.turns.client_tools = True
+    call = ToolUseBlock(id="toolu_B", name="weather", input={})
+    said = to_record(running.script.answer(text("I am a subagent.")))
+    running.turns.feed_subagent(said, "toolu_A", running.now)
+    assert not running.turns.tell_call(call, running.now)
+    assert {} == running.turns.asked
 
 
 def test_a_process_that_dies_in_a_pause_ends_it(running: Drive) -> None:

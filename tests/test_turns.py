@@ -1752,6 +1752,13 @@ def test_a_call_that_may_be_a_subagents_is_not_told_before_its_record(running: D
     assert {} == running.turns.asked
 
 
+def test_a_limit_that_is_reached_before_the_prompt_was_read_counts(drive: Drive) -> None:
+    drive.submit("hello")
+    drive.turns.limit("error_max_turns")
+    drive.feed(drive.script.prompt("hello"), drive.script.answer(text("ok")), drive.script.done())
+    assert "error_max_turns" == drive.outcome.result.subtype
+
+
 def test_a_process_that_dies_in_a_pause_ends_it(running: Drive) -> None:
     running.turns.client_tools = True
     asking(running)

@@ -394,7 +394,8 @@ class TurnManager:
         Args:
             subtype: That of the result, if nothing else ends the turn.
         """
-        if self.state is State.RUNNING:
+        # The host may hear of it before the record of the prompt was read.
+        if self.state in {State.SUBMITTED, State.RUNNING}:
             self._turn.limit = subtype
 
     @property

@@ -28,8 +28,9 @@ from ._pty import PtyClaudeProcess
 from .errors import MessageParseError
 from .options import BackendOptions
 
-#: Seconds until a call is told of without its record: one whose message has ended has it in 0.2.
-_UNRECORDED: Final = 0.5
+#: Seconds until a call is told of without its record: one whose message has ended has it in 0.2,
+#: on a busy machine later.
+_UNRECORDED: Final = 1.0
 #: Seconds until a call that our turn has no record of is believed to be a subagent's, or of a turn that
 #: the CLI has started itself.
 _UNKNOWN: Final = 5.0

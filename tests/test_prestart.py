@@ -144,6 +144,7 @@ async def test_one_that_died_while_it_waited_is_replaced_and_not_asked(
         (pid,) = ready(backend)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - until it is dead
         turn = backend.complete(QUESTION)
         with trio.fail_after(60):
             assert "echo: hi" == await turn.get_final_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import trio
 
@@ -71,3 +71,19 @@ def results(events: list[Event]) -> list[ToolResultBlock]:
 
 def bash(command: str) -> Block:
     return tool_use("Bash", {"command": command, "description": "x"})
+
+
+class Endless:
+    """A callback that never returns, and tells when it was called and when it was cancelled."""
+
+    def __init__(self) -> None:
+        self.begun = trio.Event()
+        self.ended = trio.Event()
+
+    async def __call__(self, _: object) -> NoReturn:
+        self.begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.ended.set()
+        raise AssertionError

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from asking import Endless
 
 from claude_trio import Allow, BackendOptions, Deny, PermissionRequest, ProcessError, tool
 from claude_trio._host import server as server_module
@@ -252,16 +253,7 @@ async def test_the_files_name_no_token(host: Host, guest: Guest) -> None:
 
 
 async def test_a_callback_goes_when_its_client_does(tmp_path: Path) -> None:
-    begun, ended = trio.Event(), trio.Event()
-
-    async def wait(_: PermissionRequest) -> Allow | Deny:
-        begun.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-        raise AssertionError
-
+    wait = Endless()
     async with open_host(BackendOptions(cwd=tmp_path, on_permission=wait)) as host:
         assert host is not None
         async with trio.open_nursery() as nursery:
@@ -270,9 +262,9 @@ async def test_a_callback_goes_when_its_client_does(tmp_path: Path) -> None:
             with trio.fail_after(30):
                 stream = await trio.open_tcp_stream("127.0.0.1", port_of(host))
                 await stream.send_all(raw(guest, host))
-                await begun.wait()
+                await wait.begun.wait()
                 await stream.aclose()
-                await ended.wait()
+                await wait.ended.wait()
             host.close()
 
 
@@ -419,26 +411,17 @@ async def test_nonsense_for_a_tool_costs_nothing(tmp_path: Path, body: bytes) ->
 
 
 async def test_what_comes_behind_a_request_is_not_kept(tmp_path: Path) -> None:
-    begun, ended = trio.Event(), trio.Event()
-
-    async def wait(_: PermissionRequest) -> Allow | Deny:
-        begun.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-        raise AssertionError
-
+    wait = Endless()
     async with running(BackendOptions(cwd=tmp_path, on_permission=wait)) as host:
         guest = host.admit(FakeSession())
         with trio.fail_after(30):
             async with await trio.open_tcp_stream("127.0.0.1", port_of(host)) as stream:
                 await stream.send_all(raw(guest, host))
-                await begun.wait()
+                await wait.begun.wait()
                 with pytest.raises(trio.BrokenResourceError):
                     for _ in range(1000):
                         await stream.send_all(bytes(100_000))
-            await ended.wait()
+            await wait.ended.wait()
 
 
 async def test_strangers_that_say_nothing_keep_nobody_out(host: Host, guest: Guest) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from asking import Options, bash, read, results
+from asking import Endless, Options, bash, read, results
 
 from claude_trio import (
     Allow,
@@ -169,16 +169,7 @@ async def test_a_callback_that_never_returns_is_cancelled_with_its_turn(
 async def test_a_backend_that_is_left_cancels_its_callbacks(
     options: Options, api: LoopbackApi, world: World
 ) -> None:
-    begun, ended = trio.Event(), trio.Event()
-
-    async def decide(_: PermissionRequest) -> Allow | Deny:
-        begun.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-        raise AssertionError
-
+    decide = Endless()
     api.reply(bash("touch file"))
     with trio.fail_after(60):
         async with (
@@ -186,9 +177,9 @@ async def test_a_backend_that_is_left_cancels_its_callbacks(
             open_backend(options(on_permission=decide)) as backend,
         ):
             nursery.start_soon(partial(read, backend.complete(PROMPT)))
-            await begun.wait()
+            await decide.begun.wait()
             nursery.cancel_scope.cancel()
-    assert ended.is_set()
+    assert decide.ended.is_set()
     assert set() == files(world)
 
 

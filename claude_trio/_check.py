@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -20,6 +19,7 @@ import trio
 from ._backend import open_backend
 from ._cli import TESTED_CLI_VERSIONS, find_cli
 from ._launch import config_directory, config_file
+from ._protocol.objects import parse_object
 from ._sweep import MARKER, left_over, sweep
 from ._trust import Unreadable, read_config, trusts
 from .errors import BackendError, CLINotFoundError
@@ -208,7 +208,7 @@ def _version(answer: _Answer) -> tuple[str | None, Finding]:
 
 def _login(answer: _Answer) -> tuple[bool | None, Finding]:
     name = "login"
-    said = _parse(answer.text)
+    said = parse_object(answer.text) or {}
     logged_in, method = said.get("loggedIn"), said.get("authMethod")
     if not isinstance(logged_in, bool):
         why = answer.problem or "it does not tell"
@@ -218,14 +218,6 @@ def _login(answer: _Answer) -> tuple[bool | None, Finding]:
     # Of what it tells only this is shown: the rest has an address and an organisation in it.
     known = method if isinstance(method, str) else "unknown"
     return True, Finding(name, "ok", f"there is a login ({known}); only a turn shows if it holds")
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        said = json.loads(text)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _writable(directory: Path) -> Finding:

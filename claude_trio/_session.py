@@ -414,10 +414,8 @@ class Session:
         process, self._way = self._process, command or self.ways.of(conversation)
         if self._way == "transcript" or process is None:
             raise Unusable
-        with contextlib.suppress(
-            ProcessError
-        ):  # it has read them; only its status line misses them
-            self.start_files.restore()
+        with contextlib.suppress(ProcessError):
+            self.start_files.restore()  # it has read them; only its status line misses them
         prompter = Prompter(
             process, self._follower, self._editor, self.ways, first=not self.turn_count
         )
@@ -516,7 +514,6 @@ class Session:
         await self._ended.wait()
 
     def _open_inbox(self, conversation: Conversation, at: float) -> Inbox:
-        self._resumes = False
         first = not self.turn_count
         self._resumes = False
         if first:  # later on, what was lived through says more than what is told

@@ -6,13 +6,13 @@ runs, so they are looked for at each look: one `stat` as long as there is no sub
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ._jsonl import CLOCK_TICK_NS, JsonlWatcher
+from ._protocol.objects import parse_object
 from ._protocol.records import Record
 from .errors import MessageParseError
 
@@ -75,7 +75,7 @@ class SubagentFiles:
 
 def _tool_use_id(path: Path) -> str | None:
     try:
-        found = json.loads(path.read_bytes()).get("toolUseId")
-    except (OSError, ValueError, AttributeError):
+        found = (parse_object(path.read_bytes()) or {}).get("toolUseId")
+    except OSError:
         return None
     return found if isinstance(found, str) else None

@@ -6,7 +6,6 @@ complete when it has the usage of the model's last message in it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import attrs
 from ..errors import BackendError, RateLimitError
 from ..events import ContextWindow, RateLimit, ResultMessage, Usage
 from .normalize import structure_usage
+from .objects import parse_object
 
 _USED_UP: Final = 100  # per cent
 
@@ -40,11 +40,8 @@ class StatusLine:
 
 def parse_status_line(data: bytes) -> StatusLine | None:
     """Return what a message to the status line says; None if it is no such message."""
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return None
-    if not isinstance(raw, dict):
+    raw = parse_object(data)
+    if raw is None:
         return None
     cost, context = _mapping(raw.get("cost")), _mapping(raw.get("context_window"))
     duration = _number(cost.get("total_api_duration_ms"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .messages import Said
+from .objects import parse_object
 from .transcript import end_record, write_transcript
 
 _TASKS: Final = (b"backgroundTaskId", b"async_launched")
@@ -109,11 +110,7 @@ def chain_of(known: Mapping[str, Mapping[str, Any]], leaf: object) -> Iterator[M
 
 def parse(line: bytes) -> Mapping[str, Any]:
     """Return the record in a line of a transcript; an empty one if there is none."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+    return parse_object(line) or {}
 
 
 def next_records(

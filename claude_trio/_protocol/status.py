@@ -6,10 +6,11 @@ dialog leaves silence. This small file, which the CLI rewrites in place, does.
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import attrs
+
+from .objects import parse_object
 
 #: The states in which the CLI waits for a prompt (``shell``: idle, with a background shell).
 AT_REST: Final = frozenset({"idle", "shell"})
@@ -41,11 +42,8 @@ class Status:
 
 def parse_status(data: bytes) -> Status | None:
     """Return what a status file says; None if it is being rewritten and must be read again."""
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return None
-    if not isinstance(raw, dict):
+    raw = parse_object(data)
+    if raw is None:
         return None
 
     def text(key: str) -> str | None:

@@ -66,7 +66,7 @@ class TurnManager:
     _prompt_uuid: str | None = None
     #: How many subagents run in the background, as far as is known.
     _pending: int = 0
-    #: 2.1.197 writes the mark of an interrupted turn behind the prompts that were queued meanwhile.
+    #: The CLI may write the mark of an interrupted turn behind the prompts that were queued meanwhile.
     _mark_is_due: bool = False
     _last_record_at: float = 0.0
 

@@ -109,6 +109,10 @@ OAUTH: Final = {"ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": "made-up"
 BACKGROUND: Final = {"CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "", "CLAUDE_CODE_DISABLE_CRON": ""}
 INTERRUPTED: Final = "[Request interrupted by user"
 COMPLETED: Final = "prompt text end"
+#: The status file may tell of a dialog before the record of the call is written.
+REFUSED: Final = (
+    f"prompt tool_use dialog failure interrupt{OR}prompt dialog tool_use failure interrupt"
+)
 
 
 def failed(error: str, **more: Any) -> Seen:
@@ -1153,16 +1157,12 @@ ROWS: Final = (
         wait=wait_for_an_own_turn,
         seen=Seen(
             kind="interrupted",
-            events="prompt interrupt",
+            # Or the mark comes behind the next prompt.
+            events=f"prompt interrupt{OR}prompt",
             stop=None,
             messages=0,
-            unprompted="prompt text end",
+            unprompted=f"prompt text end{OR}prompt interrupt text end",
         ),
-        # Or the mark comes behind the next prompt.
-        old={
-            "events": f"prompt interrupt{OR}prompt",
-            "unprompted": f"prompt text end{OR}prompt interrupt text end",
-        },
     ),
     Row(
         name="6-in-a-retry",
@@ -1260,7 +1260,10 @@ ROWS: Final = (
             },
         ),
         seen=Seen(
-            events=f"prompt tool_use failure text end{OR}prompt tool_use dialog failure text end",
+            events=(
+                f"prompt tool_use failure text end{OR}prompt tool_use dialog failure text end"
+                f"{OR}prompt dialog tool_use failure text end"
+            ),
             text="not so",
             messages=2,
         ),
@@ -1271,7 +1274,7 @@ ROWS: Final = (
         options={"dangerously_skip_permissions": False, "permission_mode": "default"},
         seen=Seen(
             kind="failed",
-            events="prompt tool_use dialog failure interrupt",
+            events=REFUSED,
             asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
             text="",
             stop="tool_use",
@@ -1283,7 +1286,7 @@ ROWS: Final = (
         script=says((QUESTION,)),
         seen=Seen(
             kind="failed",
-            events="prompt tool_use dialog failure interrupt",
+            events=REFUSED,
             asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
             text="",
             stop="tool_use",
@@ -1296,7 +1299,7 @@ ROWS: Final = (
         options={"dangerously_skip_permissions": False, "permission_mode": "plan"},
         seen=Seen(
             kind="failed",
-            events="prompt tool_use dialog failure interrupt",
+            events=REFUSED,
             asked=f"{INTERRUPTED} for tool use]\n|{NEXT}",
             text="",
             stop="tool_use",

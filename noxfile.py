@@ -23,7 +23,7 @@ CHECKED = ("claude_trio", "tests", "examples", "noxfile.py")
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install the package as a user gets it, and some dependency groups."""
-    session.install(".[gateway,tools]", *nox.project.dependency_groups(PROJECT, *groups))
+    session.install(".[gateway]", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 @nox.session

@@ -1,11 +1,12 @@
 """Turns in the words of the Anthropic Messages API: for servers that its clients are to talk to.
 
-Values to values; nothing here waits, and nothing serves. `parse_request` makes of a request the
-arguments of `ClaudeCodeBackend.complete`, `MessageStream` of a turn's events the events of a stream,
-`to_message` one message, `to_sse` what goes over the wire, and `error_response` of an exception a status
-and an envelope. ``examples/gateway.py`` is a server that puts them together.
+Nothing here serves. `parse_request` makes of a request the arguments of `ClaudeCodeBackend.complete`,
+`MessageChannel` of the turn the events of a stream, or one message; `to_sse` makes of an event what goes
+over the wire, and `error_response` of an exception a status and an envelope. Beneath the channel, values to
+values: `MessageStream` and `to_message`. ``examples/gateway.py`` is a server that puts them together.
 """
 
+from ._message_channel import MessageChannel
 from ._protocol.message_errors import ErrorResponse, error_response
 from ._protocol.message_request import MessagesRequest, parse_request
 from ._protocol.message_stream import PING, MessageStream, Shown, to_message, to_sse
@@ -13,6 +14,7 @@ from ._protocol.message_stream import PING, MessageStream, Shown, to_message, to
 __all__ = [
     "PING",
     "ErrorResponse",
+    "MessageChannel",
     "MessageStream",
     "MessagesRequest",
     "Shown",

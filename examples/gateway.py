@@ -10,7 +10,7 @@ It is for the person whose login it is, at the machine where that login is. The 
 what you do with it. It must not serve others from one subscription, which is why it listens nowhere else and
 why it will not learn to.
 
-Needs ``pip install "claude-trio[gateway,tools]"``: hypercorn, an ASGI server that runs on trio, and mcp for tools.
+Needs ``pip install "claude-trio[gateway]"``: starlette, and hypercorn, a server that runs it on trio.
 """
 
 from __future__ import annotations
@@ -20,22 +20,31 @@ import ipaddress
 import json
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+import socket
+import sys
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 import trio
 from common import choose_model
 from hypercorn.config import Config
 from hypercorn.trio import serve
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from claude_trio import BackendError, BackendOptions, ClaudeCodeBackend, TextDelta, open_backend
+from claude_trio import BackendError, BackendOptions, open_backend
 from claude_trio.messages_api import (
+    PING,
     ErrorResponse,
-    MessageStream,
+    MessageChannel,
     error_response,
     parse_request,
     to_sse,
@@ -43,161 +52,116 @@ from claude_trio.messages_api import (
 from claude_trio.testing import RecordedRequest, Reply
 
 MOST_BODY = 32 * 1024 * 1024
+PING_EVERY = 15.0  # seconds
 ALIASES = ("sonnet", "opus", "haiku")  # the CLI knows them, and any full name
-NONE: Mapping[str, str] = {}
-NOT_HERE = ("/v1/messages/", "/v1/models/", "/v1/files", "/v1/complete", "/v1/skills", "/v1/agents")
 
 
-class Refused(Exception):  # noqa: N818 - an answer
-    """A request that gets no further."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.response = ErrorResponse(status=status, message=message)
-
-
-@attrs.define
-class Client:
-    """One request, by the two functions that ASGI gives for it."""
-
-    scope: Any
-    receive: Callable[[], Awaitable[Any]]
-    send: Callable[[Any], Awaitable[None]]
-    request_id: str = attrs.field(factory=lambda: f"req_{secrets.token_hex(12)}")
-    begun: bool = False
-
-    async def read(self, key: str) -> bytes:
-        """Check the key, and what the client takes this for; return the body."""
-        headers = dict(self.scope["headers"])
-        shown = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        if not secrets.compare_digest(headers.get(b"x-api-key", shown), key.encode()):
-            raise Refused(401, "this is not the key that the gateway has printed")
-        if not is_here(headers.get(b"host", b"").decode("latin-1")):
-            raise Refused(403, "this is no name of the loopback interface")
-        body = bytearray()
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(400, "the request has no end")
-            body += message.get("body", b"")
-            if len(body) > MOST_BODY:
-                raise Refused(413, "a request may have 32 MB")
-            if not message.get("more_body"):
-                return bytes(body)
-
-    async def watch(self, scope: trio.CancelScope) -> None:
-        """Cancel a scope when the client goes away."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel(reason="the client went away")
-
-    async def begin(  # noqa: ASYNC910 - what comes next waits
-        self, status: int, kind: str, headers: Mapping[str, str]
-    ) -> None:
-        """Send the head of the answer, once."""
-        if not self.begun:
-            self.begun = True
-            fields = {"content-type": kind, "request-id": self.request_id, **headers}
-            pairs = [(name.encode(), value.encode()) for name, value in fields.items()]
-            await self.send({"type": "http.response.start", "status": status, "headers": pairs})
-
-    async def end(self, value: Any, status: int = 200, headers: Mapping[str, str] = NONE) -> None:
-        """Send a whole answer."""
-        await self.begin(status, "application/json", headers)
-        await self.send({"type": "http.response.body", "body": json.dumps(value).encode()})
-
-    async def refuse(self, error: ErrorResponse) -> None:
-        """Send an error."""
-        error = attrs.evolve(error, request_id=error.request_id or self.request_id)
-        await self.end(error.to_dict(), error.status, error.headers)
-
-    async def stream(self, events: Iterable[Mapping[str, Any]], *, over: bool) -> None:
-        """Send a part of a stream; the first part begins it."""
-        await trio.lowlevel.checkpoint()
-        if data := b"".join(to_sse(event) for event in events):
-            await self.begin(200, "text/event-stream", {"cache-control": "no-cache"})
-            await self.send({"type": "http.response.body", "body": data, "more_body": not over})
-
-
-async def serve_client(backend: ClaudeCodeBackend, key: str, client: Client) -> None:
-    """Answer a request, unless the client goes away: then its turn is interrupted."""
+async def messages(request: Request) -> ASGIApp:
+    """Begin the turn that answers a request; return what sends its answer."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BODY:
+            raise HTTPException(413, "a request may have 32 MB")
     try:
-        body = await client.read(key)
-    except Refused as exc:
-        await client.refuse(exc.response)
-        return
+        asked = parse_request(json.loads(body))
+        turn = request.app.state.backend.complete(asked.messages, **asked.choices)
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise HTTPException(400, error_response(exc).message) from exc
+    return partial(answer, MessageChannel(turn, asked, shown="all"), streamed=asked.stream)
+
+
+async def answer(
+    channel: MessageChannel, scope: Scope, receive: Receive, send: Send, *, streamed: bool
+) -> None:
+    """Send what a turn says; a client that goes away interrupts the turn."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        nursery.cancel_scope.cancel(reason="the client went away")
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.watch, nursery.cancel_scope)
+        nursery.start_soon(watch)
         try:
-            await serve_path(backend, body, client)
-        except Refused as exc:
-            await client.refuse(exc.response)
+            async with channel:
+                if streamed:
+                    await stream(channel, send)
+                else:
+                    await JSONResponse(await channel.get_final_message())(scope, receive, send)
         except BackendError as exc:
-            await client.refuse(error_response(exc, request_id=client.request_id))
+            await (await refuse(Request(scope), exc))(scope, receive, send)
         nursery.cancel_scope.cancel(reason="the request was answered")
 
 
-async def serve_path(  # noqa: ASYNC910 - each path waits, or raises
-    backend: ClaudeCodeBackend, body: bytes, client: Client
-) -> None:
-    """Answer what a path stands for."""
-    match client.scope["method"], client.scope["path"]:
-        case "POST", "/v1/messages":
-            await serve_message(backend, body, client)
-        case "GET", "/v1/models":
-            await client.end(models())
-        case _, str(path) if path.startswith(NOT_HERE):
-            raise Refused(501, f"{path}: an interactive CLI has no counterpart for that")
-        case method, path:
-            raise Refused(404, f"there is no {method} {path}")
+async def stream(channel: MessageChannel, send: Send) -> None:
+    """Send server-sent events; what fails before the first of them is no stream."""
+    one_at_a_time = trio.Lock()
+
+    async def say(event: Mapping[str, Any]) -> None:
+        async with one_at_a_time:
+            await send({"type": "http.response.body", "body": to_sse(event), "more_body": True})
+
+    async def ping() -> None:
+        while True:
+            await trio.sleep(PING_EVERY)
+            await say(PING)
+
+    first = await channel.receive()
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async with trio.open_nursery() as nursery:
+        await say(first)
+        nursery.start_soon(ping)
+        async for event in channel:
+            await say(event)
+        nursery.cancel_scope.cancel(reason="the message is over")
+    await send({"type": "http.response.body"})
 
 
-async def serve_message(backend: ClaudeCodeBackend, body: bytes, client: Client) -> None:
-    """Answer a request by a turn."""
-    try:
-        asked = parse_request(json.loads(body))
-        turn = backend.complete(asked.messages, **asked.choices)
-    except (ValueError, TypeError, RecursionError) as exc:
-        raise Refused(400, str(exc)) from exc
-    made = MessageStream(
-        shown="all", client_tools=asked.client_tools, model=asked.model, stop_at_limit=True
-    )
-    failure: BackendError | None = None
-    async with turn:  # the end of the block interrupts a turn that is not over
-        try:
-            async for event in turn:
-                if asked.stream:
-                    events = made.feed(event)
-                    await client.stream(events, over=made.over)
-                elif not isinstance(event, TextDelta):
-                    made.feed(event)
-                if made.over:
-                    break
-        except BackendError as exc:
-            failure = exc
-    if failure is not None:
-        events = made.fail(failure)  # raises it where nothing was said yet
-        if not asked.stream and events[-1]["type"] == "error":
-            raise failure
-        await client.stream(events if asked.stream else (), over=True)
-    if not asked.stream:
-        await client.end(made.message)
-
-
-def is_here(host: str) -> bool:
-    """Whether a client means the loopback interface, and not a name that somebody has pointed at it."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def models() -> dict[str, Any]:
+async def models(_: Request) -> JSONResponse:  # noqa: ASYNC124 - starlette awaits it
     """Return what the CLI can be asked for by an alias."""
     common = {"type": "model", "lifecycle": "active", "created_at": "1970-01-01T00:00:00Z"}
     data = [{"id": name, "display_name": name.title(), **common} for name in ALIASES]
-    return {"data": data, "has_more": False, "first_id": ALIASES[0], "last_id": ALIASES[-1]}
+    ends = {"first_id": ALIASES[0], "last_id": ALIASES[-1]}
+    listing = {"data": data, "has_more": False, **ends}
+    return JSONResponse(listing)  # noqa: ASYNC910
+
+
+async def refuse(  # noqa: ASYNC124 - starlette awaits it
+    request: Request, exc: Exception
+) -> JSONResponse:
+    """Say what went wrong as the Messages API does."""
+    error = error_response(exc)
+    if isinstance(exc, HTTPException):
+        error = ErrorResponse(status=exc.status_code, message=exc.detail)
+        if exc.status_code == 404 and request.url.path.startswith("/v1/"):
+            error = ErrorResponse(status=501, message="the CLI has no counterpart for that")
+    error = attrs.evolve(error, request_id=error.request_id or request.scope["request_id"])
+    return JSONResponse(error.to_dict(), error.status, error.headers)  # noqa: ASYNC910
+
+
+def guarded(app: ASGIApp, key: str) -> Any:  # hypercorn has types of its own
+    """Let in who shows the key; give each request a name."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["request_id"] = f"req_{secrets.token_hex(12)}"
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("request-id", request_id)
+            await send(message)
+
+        entered = app
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            shown = headers.get("authorization", "").removeprefix("Bearer ")
+            if not secrets.compare_digest(headers.get("x-api-key", shown).encode(), key.encode()):
+                exc = HTTPException(401, "this is not the key that the gateway has printed")
+                entered = await refuse(Request(scope), exc)
+        await entered(scope, receive, send_named)
+
+    return guard
 
 
 @asynccontextmanager
@@ -208,21 +172,19 @@ async def open_gateway(
     if not ipaddress.ip_address(host).is_loopback:
         raise ValueError(f"{host} is no address of the loopback interface; see the terms above")
     key = secrets.token_urlsafe(32)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ASYNC910 - as above
-        while scope["type"] == "lifespan":  # hypercorn wants to hear that it may start, and end
-            await send({"type": f"{(await receive())['type']}.complete"})
-        if scope["type"] == "http":
-            await serve_client(backend, key, Client(scope, receive, send))
-
+    routes = [Route("/v1/messages", messages, methods=["POST"]), Route("/v1/models", models)]
+    handlers = dict.fromkeys((HTTPException, ClientDisconnect, Exception), refuse)
+    app = Starlette(routes=routes, exception_handlers=handlers)
     config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    config.loglevel = "WARNING"
-    config.graceful_timeout = 0
-    async with open_backend(options) as backend, trio.open_nursery() as nursery:
-        [url] = await nursery.start(partial(serve, app, config, mode="asgi"))
-        yield url, key
-        nursery.cancel_scope.cancel(reason="the gateway is closed")
+    config.loglevel, config.graceful_timeout = "WARNING", 0
+    async with open_backend(options) as app.state.backend:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+        config.bind = [f"fd://{listener.detach()}"]
+        async with trio.open_nursery() as nursery:
+            [url] = await nursery.start(partial(serve, guarded(app, key), config, mode="asgi"))
+            yield url, key
+            nursery.cancel_scope.cancel(reason="the gateway is closed")
 
 
 def chat(options: BackendOptions, **more: Any) -> BackendOptions:
@@ -264,3 +226,5 @@ if __name__ == "__main__":
         trio.run(main)
     except* KeyboardInterrupt:
         pass
+    except* OSError as errors:
+        sys.exit(f"cannot listen there: {errors.exceptions[0]}")

@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -116,6 +117,12 @@ def real_cli() -> Path:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores it, and so would every program of the tests.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -313,8 +313,9 @@ async def test_what_the_cli_would_alter_goes_by_a_written_transcript(
             assert "Sun." == await turn.get_final_text()
         assert turn.result is not None
         assert turn.result.resumed
-    sent = api.conversations[-1].messages[-1]["content"]
-    plain = [{k: v for k, v in block.items() if k != "cache_control"} for block in sent]
+    # The CLI may tell the date behind it.
+    sent = [said for said in api.conversations[-1].messages if said["role"] == "user"][-1]
+    plain = [{k: v for k, v in block.items() if k != "cache_control"} for block in sent["content"]]
     assert brought["content"] == plain[: len(brought["content"])]
 
 

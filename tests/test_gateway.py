@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
@@ -21,7 +22,8 @@ import psutil
 import pytest
 import trio
 
-from claude_trio import BackendOptions
+from claude_trio import BackendOptions, ClaudeCodeBackend, open_backend
+from claude_trio.messages_api import MessageChannel
 from claude_trio.testing import HttpError, LoopbackApi, Reply, World, text, thinking, tool_use
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -39,8 +41,10 @@ def open_gateway(world: World, api: LoopbackApi, real_cli: Path) -> Open:
     """Return what opens a gateway, and yields its URL and key."""
 
     @asynccontextmanager
-    async def opened(limit: float = 240, **how: Any) -> AsyncGenerator[tuple[str, str], None]:
-        options = BackendOptions(cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
+    async def opened(
+        limit: float = 240, cli: Path = real_cli, **how: Any
+    ) -> AsyncGenerator[tuple[str, str], None]:
+        options = BackendOptions(cwd=world.cwd, cli_path=cli, env=world.env(api.base_url))
         with trio.fail_after(limit):
             async with gateway.open_gateway(gateway.chat(options, **how)) as opened:
                 yield opened
@@ -218,10 +222,13 @@ async def test_what_cannot_be_is_refused_and_nothing_is_started(
     async with open_gateway() as opened, client_of(opened) as client:
         with pytest.raises(anthropic.BadRequestError, match="service_tier"):
             await client.messages.create(**ask("Go.", service_tier="auto"))
-        with pytest.raises(anthropic.BadRequestError, match="max_output_tokens"):
+        with pytest.raises(anthropic.BadRequestError, match=r"'max_tokens must be 1 or more"):
             await client.messages.create(**ask("Go.", max_tokens=0))
         with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\]"):
             await client.messages.create(**ask(""))
+        with pytest.raises(anthropic.BadRequestError, match=r"messages\[0\]: name"):
+            said = {"role": "user", "content": "Go.", "name": "me"}
+            await client.messages.create(**{**ask(), "messages": [said]})
         with pytest.raises(anthropic.APIStatusError) as caught:
             await client.messages.count_tokens(
                 **{k: v for k, v in ask("x").items() if k != "max_tokens"}
@@ -251,15 +258,43 @@ async def test_without_the_key_nobody_learns_anything(open_gateway: Open, api: L
     assert [] == api.requests
 
 
-async def test_no_other_name_of_this_machine_is_answered(open_gateway: Open) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_defect_is_told_in_the_shape_of_the_api(
+    open_gateway: Open, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a secret")
+
+    if late:
+        monkeypatch.setattr(MessageChannel, "get_final_message", broken)
+    else:
+        monkeypatch.setattr(ClaudeCodeBackend, "complete", broken)
+    async with open_gateway() as opened, client_of(opened) as client:
+        for _ in range(2):  # and the server goes on
+            with pytest.raises(anthropic.InternalServerError) as caught:
+                await client.messages.create(**ask("Go."))
+            assert "api_error" == caught.value.type
+            assert caught.value.request_id
+            assert "secret" not in str(caught.value)
+
+
+async def test_a_silent_model_is_pinged_for(
+    open_gateway: Open, api: LoopbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "PING_EVERY", 0.05)
+    gate = trio.Event()
+    api.reply("One line\nand another\nand more.", hold_after=gate, interval=0.01)
+    kinds = []
     async with open_gateway() as (url, key), httpx2.AsyncClient(headers={"x-api-key": key}) as http:
-        port = url.rpartition(":")[2]
-        for host in ("rebound.example", f"rebound.example:{port}", "192.0.2.1", "[::", ""):
-            refused = await http.get(f"{url}/v1/models", headers={"host": host})
-            assert 403 == refused.status_code
-            assert "permission_error" == refused.json()["error"]["type"]
-        for host in (f"localhost:{port}", f"127.0.0.1:{port}", "[::1]"):
-            assert 200 == (await http.get(f"{url}/v1/models", headers={"host": host})).status_code
+        body = ask("Go.", stream=True)
+        async with http.stream("POST", f"{url}/v1/messages", json=body, timeout=120) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("event: "):
+                    kinds.append(line.removeprefix("event: "))
+                if kinds.count("ping") > 2:
+                    gate.set()
+    assert ("message_start", "message_stop") == (kinds[0], kinds[-1])
+    assert kinds.count("ping") > 2
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])  # noqa: S104 - refused
@@ -267,6 +302,15 @@ async def test_it_listens_nowhere_else(tmp_path: Path, host: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
         async with gateway.open_gateway(BackendOptions(cwd=tmp_path), host):
             raise AssertionError
+
+
+async def test_a_port_that_is_taken_is_told_in_one_line(real_cli: Path) -> None:
+    env = {**os.environ, "CLAUDE_TRIO_TEST_CLI": str(real_cli)}
+    with socket.create_server(("127.0.0.1", 0)) as taken, trio.fail_after(120):
+        program = [sys.executable, gateway.__file__, "--port", str(taken.getsockname()[1])]
+        ended = await trio.run_process(program, capture_stderr=True, env=env, check=False)
+    assert 1 == ended.returncode
+    assert re.fullmatch(rb"cannot listen there: .*in use.*\n", ended.stderr)
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
@@ -321,6 +365,63 @@ async def test_a_client_that_goes_away_interrupts_its_turn(
             while api._holding:
                 await trio.sleep(0.05)
         assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
+
+
+async def test_a_client_may_go_away_while_it_waits_for_a_place(
+    open_gateway: Open, api: LoopbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends: list[ClaudeCodeBackend] = []
+
+    @asynccontextmanager
+    async def kept(options: BackendOptions) -> AsyncGenerator[ClaudeCodeBackend, None]:
+        async with open_backend(options) as backend:
+            backends.append(backend)
+            yield backend
+
+    async def until_in_line(number: int) -> None:
+        while number != backends[0]._fleet.pool.waiting:  # noqa: ASYNC110 - no event for it
+            await trio.sleep(0.05)
+
+    monkeypatch.setattr(gateway, "open_backend", kept)
+    gate = trio.Event()
+    api.reply("First.", hold_after=gate)
+    api.reply("Third.")
+    async with open_gateway(max_sessions=1) as opened, client_of(opened) as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.messages.create, **ask("1")))
+            await api.wait_until_held(gate)
+            async with trio.open_nursery() as second:
+                second.start_soon(partial(client.messages.create, **ask("2")))
+                await until_in_line(1)
+                second.cancel_scope.cancel()
+            await until_in_line(0)
+            gate.set()
+        assert ["Third."] == texts(await client.messages.create(**ask("3")))
+    assert ["1", "3"] == [request.prompt for request in api.conversations]
+
+
+async def test_a_client_may_go_away_while_the_process_starts(
+    open_gateway: Open, api: LoopbackApi, world: World, real_cli: Path
+) -> None:
+    started, go_on = world.root / "started", world.root / "go on"
+    slow = world.root / "claude"
+    slow.write_text(
+        f"#!/bin/sh\ntouch '{started}'\nwhile ! test -e '{go_on}'; do sleep 0.1; done\n"
+        f"exec '{real_cli}' \"$@\"\n"
+    )
+    slow.chmod(0o755)
+    api.reply("Here I am.")
+    async with open_gateway(cli=slow) as opened, client_of(opened) as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.messages.create, **ask("Go.")))
+            while not started.exists():  # noqa: ASYNC110 - there is no event for it
+                await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()
+        while psutil.Process().children():  # noqa: ASYNC110 - as above
+            await trio.sleep(0.05)
+        go_on.touch()
+        assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
+    assert ["Again."] == [request.prompt for request in api.conversations]
 
 
 async def test_half_a_request_starts_nothing(open_gateway: Open, api: LoopbackApi) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from claude_trio import (
 )
 from claude_trio.messages_api import (
     PING,
+    ErrorResponse,
     MessageStream,
     Shown,
     error_response,
@@ -463,6 +465,29 @@ def test_every_failure_has_its_place_among_the_errors_of_the_api(
     )
 
 
+@pytest.mark.parametrize(
+    ("refused", "named"),
+    [
+        ({"max_output_tokens": 0}, "max_tokens must be 1 or more, not 0"),
+        ({"system_prompt": "a\0"}, "system holds a NUL character"),
+        ({"client_tools": [{}]}, "tools[0]['name'] must be"),
+        ({"extra_body": {"top_k": math.nan}}, "top_k is nan"),
+        ({"effort": "much"}, "effort must be one of"),
+    ],
+)
+def test_what_an_argument_is_called_is_what_a_request_calls_it(
+    tmp_path: Path, refused: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what this is about
+        BackendOptions(cwd=tmp_path, **refused)
+    assert error_response(caught.value).message.startswith(named)
+
+
+def test_an_error_of_another_status_has_a_type_all_the_same() -> None:
+    types = [ErrorResponse(status=status, message="m").type for status in (405, 429, 501)]
+    assert ["invalid_request_error", "rate_limit_error", "api_error"] == types
+
+
 def test_a_limit_says_when_it_is_lifted() -> None:
     short = error_response(RateLimitError("slow down", retry_after=1.2, request_id="req_api"))
     assert {"request-id": "req_api", "retry-after": "2"} == short.headers
@@ -538,8 +563,13 @@ def test_what_is_left_out_is_as_in_the_api() -> None:
             ValueError,
             "container, service_tier: not supported",
         ),
-        ({"model": None}, TypeError, "model: must be there, as a str"),
-        ({"max_tokens": True}, TypeError, "max_tokens: must be there, as a int"),
+        ({"model": None}, TypeError, "model: must be there, of the type str"),
+        ({"max_tokens": True}, TypeError, "max_tokens: must be there, of the type int"),
+        (
+            {"messages": [{"role": "user", "content": "x", "name": "n", "id": 1}]},
+            ValueError,
+            r"messages\[0\]: id, name: not supported",
+        ),
         ({"messages": "x"}, TypeError, "messages: must be there"),
         ({"stream": 1}, TypeError, "stream: must be true or false"),
         ({"system": [{"type": "image"}]}, TypeError, r"system\[0\]: must be a block of text"),
@@ -554,7 +584,7 @@ def test_what_is_left_out_is_as_in_the_api() -> None:
             ValueError,
             r"tools\[0\].strict: not supported",
         ),
-        ({"tools": [{}]}, TypeError, r"tools\[0\].name: must be there"),
+        ({"tools": [{}]}, TypeError, r"tools\[0\].name: must be there, of the type str"),
         ({"tool_choice": {"type": "any"}}, ValueError, "tool_choice: 'any' is not supported"),
         (
             {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},

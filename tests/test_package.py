@@ -93,6 +93,7 @@ ORDER = [
         "tools",
         "_launch",
         "_protocol",
+        "_message_channel",
         "messages_api",
         "_validators",
     ),

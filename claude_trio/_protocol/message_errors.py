@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,6 +37,13 @@ _KINDS: Final[Mapping[str, int]] = {
     "rejected": 400,
     "in_use": 400,
 }
+#: How an argument is called in a request, by what an error about it begins with.
+_NAMES: Final[Mapping[str, str]] = {
+    r"max_output_tokens\b": "max_tokens",
+    r"system_prompt\b": "system",
+    r"client_tools\b": "tools",
+    r"extra_body\['(\w+)'\]": r"\1",
+}
 #: Seconds; a client that is told to wait longer had better say so to its user.
 _PATIENCE: Final = 60.0
 
@@ -57,7 +65,7 @@ class ErrorResponse:
     request_id: str | None = None
     retry_after: float | None = None
     type: str = attrs.field(
-        default=attrs.Factory(lambda e: ERROR_TYPES.get(e.status, "api_error"), takes_self=True)
+        default=attrs.Factory(lambda error: _type_of(error.status), takes_self=True)
     )
 
     @property
@@ -83,7 +91,8 @@ class ErrorResponse:
 def error_response(error: Exception, *, request_id: str | None = None) -> ErrorResponse:
     """Return an exception of this package in the shape of the Messages API.
 
-    A `ValueError` or `TypeError`, by which arguments are refused, is a 400. A `BackendError` has the
+    A `ValueError` or `TypeError`, by which arguments are refused, is a 400, which calls them as a request
+    does. A `BackendError` has the
     status that the API gave, where the CLI has told it, else the one that fits its kind; what is
     wrong on this machine (the program, its process, a conversation), or with the connection, is a
     500, and so is any other exception, of which nothing is told but its type.
@@ -94,7 +103,8 @@ def error_response(error: Exception, *, request_id: str | None = None) -> ErrorR
     """
     if not isinstance(error, BackendError):
         if isinstance(error, ValueError | TypeError):
-            return ErrorResponse(status=400, message=str(error), request_id=request_id)
+            text = _in_words_of_the_api(str(error))
+            return ErrorResponse(status=400, message=text, request_id=request_id)
         text = f"the server failed by a {type(error).__name__}"
         return ErrorResponse(status=500, message=text, request_id=request_id)
     return ErrorResponse(
@@ -104,6 +114,18 @@ def error_response(error: Exception, *, request_id: str | None = None) -> ErrorR
         request_id=error.request_id or request_id,
         retry_after=error.retry_after if isinstance(error, RateLimitError) else None,
     )
+
+
+def _type_of(status: int) -> str:
+    other = "invalid_request_error" if 400 <= status < 500 else "api_error"
+    return ERROR_TYPES.get(status, other)
+
+
+def _in_words_of_the_api(text: str) -> str:
+    """Name an argument of `ClaudeCodeBackend.complete` as a request does."""
+    for ours, theirs in _NAMES.items():
+        text = re.sub(rf"\A{ours}", theirs, text)
+    return text
 
 
 def _status(error: BackendError) -> int:

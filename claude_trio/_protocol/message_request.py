@@ -66,7 +66,13 @@ def parse_request(body: object) -> MessagesRequest:
         )
     for name, kind in (("model", str), ("messages", list), ("max_tokens", int)):
         if not isinstance(body.get(name), kind) or isinstance(body.get(name), bool):
-            raise TypeError(f"{name}: must be there, as a {kind.__name__}")
+            raise TypeError(f"{name}: must be there, of the type {kind.__name__}")
+    for i, message in enumerate(body["messages"]):
+        more = set(message) - {"role", "content"} if isinstance(message, Mapping) else ()
+        if more:
+            raise ValueError(
+                f"messages[{i}]: {', '.join(sorted(map(str, more)))}: not supported here"
+            )
     stream = body.get("stream", False)
     if not isinstance(stream, bool):
         raise TypeError("stream: must be true or false")
@@ -147,5 +153,5 @@ def _tool(tool: object, place: str) -> dict[str, Any]:
     ):
         raise ValueError(f"{place}.{f', {place}.'.join(unknown)}: not supported here")
     if not isinstance(tool.get("name"), str):
-        raise TypeError(f"{place}.name: must be there, as a str")
+        raise TypeError(f"{place}.name: must be there, of the type str")
     return {key: tool[key] for key in ("name", "description", "input_schema") if key in tool}

@@ -74,6 +74,8 @@ class MessageStream:
     stop_at_limit: bool = False
     #: Whether the message is complete; what is fed after that is not taken.
     over: bool = attrs.field(default=False, init=False)
+    #: What the ``error`` event tells of, if the stream has ended with one.
+    failure: BackendError | None = attrs.field(default=None, init=False)
     _head: dict[str, Any] | None = attrs.field(default=None, init=False)
     _content: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     #: Whether the last block is one of text that may go on.
@@ -139,7 +141,7 @@ class MessageStream:
             return [*self._start(), *self._end(self._stop_reason if known else stop)]
         if self._head is None:
             raise error
-        self.over = True
+        self.over, self.failure = True, error
         return [error_response(error).to_dict()]
 
     # -- what events say ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ def _prompts(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    version = f"{NAME} {importlib.metadata.version(NAME)}"
+    parser.add_argument("--version", action="version", version=version)
     _print.add_arguments(parser)
     return parser
 

@@ -653,3 +653,10 @@ def test_the_help_names_each_exit_code(capsys: pytest.CaptureFixture[str]) -> No
         assert re.search(rf"^ *{code}  \w|^ *{code}  `", shown, re.MULTILINE), code
     assert "doctor" in shown
     assert "watch" in shown
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert not caught.value.code
+    assert re.fullmatch(r"claude-trio \d+\.\d+\.\d+\n", capsys.readouterr().out)

@@ -45,6 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for; a copy that is not installed has none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        try:
+            version = importlib.metadata.version(NAME)
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(NAME, version)  # noqa: T201
+        parser.exit()
+
+
 def _prompts(prog: str) -> argparse.ArgumentParser:
     codes = "\n".join(
         textwrap.fill(f"{code:>3}  {meaning}", 78, subsequent_indent="     ")
@@ -58,8 +70,7 @@ def _prompts(prog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    version = f"{NAME} {importlib.metadata.version(NAME)}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _print.add_arguments(parser)
     return parser
 

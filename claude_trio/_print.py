@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 from collections.abc import Mapping
 from typing import Final, get_args
@@ -46,6 +47,8 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     UNREAD: "nobody reads the output any more",
 }
 _FORMATS: Final = ("text", "json", "stream-json")
+#: Arguments that are called otherwise than the options that they become.
+_OTHER_NAMES: Final = {"session_id": "resume", "turn_timeout": "timeout", "cli_path": "cli"}
 #: Kinds of failure that pass by themselves.
 _PASSING: Final = frozenset({"server", "connection", "timeout", "rate_limit"})
 #: How long an input that stands beside a prompt is waited for, in seconds, as by ``claude -p``.
@@ -106,7 +109,7 @@ async def _answer(arguments: argparse.Namespace, console: Console, stop: Stop) -
         session_id = _session_id(arguments, options)
         prompt = [{"role": "user", "content": await _read_prompt(arguments.prompt, console)}]
     except (ValueError, TypeError) as exc:
-        await console.note(f"{NAME}: {exc}")
+        await console.note(f"{NAME}: {_in_words_of_the_line(str(exc), arguments)}")
         return USAGE
     printer = _printer(arguments.output_format, options, console)
     try:
@@ -114,7 +117,7 @@ async def _answer(arguments: argparse.Namespace, console: Console, stop: Stop) -
             try:
                 turn = backend.complete(prompt, session_id=session_id)
             except ValueError as exc:
-                await console.note(f"{NAME}: {exc}")
+                await console.note(f"{NAME}: {_in_words_of_the_line(str(exc), arguments)}")
                 return USAGE
             stop.turn = turn
             async with turn:
@@ -163,6 +166,13 @@ def to_options(arguments: argparse.Namespace, *, live: bool) -> BackendOptions:
         include_partial_messages=live and text,
         include_cost=not text,
     )
+
+
+def _in_words_of_the_line(text: str, arguments: argparse.Namespace) -> str:
+    """Call an option by the argument that it was given by, where an error begins with its name."""
+    name, rest = re.findall(r"\A([a-z_]*)(.*)\Z", text, re.DOTALL)[0]
+    argument = _OTHER_NAMES.get(name, name if name in vars(arguments) else None)
+    return text if argument is None else f"--{argument.replace('_', '-')}{rest}"
 
 
 def split_rules(given: str) -> list[str]:

@@ -46,7 +46,7 @@ async def choose_model(
         return
     cli = find_real_cli()
     if cli is None:
-        sys.exit("no CLI found: run this with `nox -s demo`, or pass --live for your own `claude`")
+        sys.exit("no CLI found: pip install claude-agent-sdk, or pass --live for your own `claude`")
     with isolated_world() as world:
         async with open_loopback_api() as api:
             if callable(script):

@@ -38,7 +38,7 @@ def in_thread(world: World, api: LoopbackApi, real_cli: Path) -> Callable[..., A
     async def run(function: Callable[[AnthropicModel], Any]) -> Any:
         options = BackendOptions(cwd=world.cwd, cli_path=real_cli, env=world.env(api.base_url))
         with trio.fail_after(240):
-            async with gateway.open_gateway(gateway.chat(options)) as (url, key):
+            async with gateway.open_gateway(gateway.chat(options), gateway.listen()) as (url, key):
                 return await trio.to_thread.run_sync(asyncio.run, talk(url, key, function))
 
     return run

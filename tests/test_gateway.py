@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -21,6 +22,7 @@ import httpx2
 import psutil
 import pytest
 import trio
+from starlette.responses import JSONResponse
 
 from claude_trio import BackendOptions, ClaudeCodeBackend, open_backend
 from claude_trio.messages_api import MessageChannel
@@ -42,11 +44,13 @@ def open_gateway(world: World, api: LoopbackApi, real_cli: Path) -> Open:
 
     @asynccontextmanager
     async def opened(
-        limit: float = 240, cli: Path = real_cli, **how: Any
+        *at: Any, limit: float = 240, cli: Path = real_cli, **how: Any
     ) -> AsyncGenerator[tuple[str, str], None]:
         options = BackendOptions(cwd=world.cwd, cli_path=cli, env=world.env(api.base_url))
         with trio.fail_after(limit):
-            async with gateway.open_gateway(gateway.chat(options, **how)) as opened:
+            async with gateway.open_gateway(
+                gateway.chat(options, **how), gateway.listen(*at)
+            ) as opened:
                 yield opened
 
     return opened
@@ -112,11 +116,21 @@ async def test_the_sync_client_has_ten_turns_in_one_process(
         url, key = opened
         said: list[Any] = []
         answers = []
-        with anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=120) as client:
+        how: dict[str, Any] = {"base_url": url, "max_retries": 0, "timeout": 120}
+        with anthropic.Anthropic(api_key=key, **how) as client:
             for number in range(10):
                 said.append(str(number))
-                answers.append(client.messages.create(**ask(*said)))
+                if number % 2:
+                    answers.append(client.messages.create(**ask(*said)))
+                else:
+                    with client.messages.stream(**ask(*said)) as stream:
+                        answers.append(stream.get_final_message())
                 said.append(answers[-1].content)
+        with (
+            anthropic.Anthropic(api_key="wrong", **how) as client,
+            pytest.raises(anthropic.AuthenticationError),
+        ):
+            client.messages.create(**ask("Go."))
         return answers
 
     async with open_gateway() as opened:
@@ -234,6 +248,8 @@ async def test_what_cannot_be_is_refused_and_nothing_is_started(
                 **{k: v for k, v in ask("x").items() if k != "max_tokens"}
             )
         assert 501 == caught.value.status_code
+        assert "false" == caught.value.response.headers["x-should-retry"]
+        assert "/v1/messages/count_tokens: not supported" in str(caught.value)
         with pytest.raises(anthropic.APIStatusError) as caught:
             await client.messages.batches.list()
         assert 501 == caught.value.status_code
@@ -253,8 +269,12 @@ async def test_without_the_key_nobody_learns_anything(open_gateway: Open, api: L
                 await client.messages.create(**ask("Go."))
         async with httpx2.AsyncClient() as http:
             assert 401 == (await http.get(f"{opened[0]}/v1/models")).status_code
-            shown = {"authorization": f"Bearer {opened[1]}"}
-            assert 200 == (await http.get(f"{opened[0]}/v1/models", headers=shown)).status_code
+            for shown in (f"Bearer {opened[1]}", f"bearer {opened[1]}"):
+                headers = {"authorization": shown, "x-api-key": "an older one"}
+                reply = await http.get(f"{opened[0]}/v1/models", headers=headers)
+                assert 200 == reply.status_code
+            reply = await http.delete(f"{opened[0]}/v1/models", headers=headers)
+            assert (405, "GET, HEAD") == (reply.status_code, reply.headers["allow"])
     assert [] == api.requests
 
 
@@ -278,10 +298,25 @@ async def test_a_defect_is_told_in_the_shape_of_the_api(
             assert "secret" not in str(caught.value)
 
 
+async def test_what_breaks_a_stream_is_its_last_event(open_gateway: Open, api: LoopbackApi) -> None:
+    gate = trio.Event()
+    api.reply("One line\nand another.", hold_after=gate)
+    async with open_gateway() as opened, client_of(opened) as client:
+        with pytest.raises(anthropic.APIStatusError) as caught:
+            async with client.messages.stream(**ask("Go.")) as stream:
+                async for event in stream:
+                    if event.type == "text":
+                        for child in psutil.Process().children():
+                            child.kill()
+    assert (200, "api_error") == (caught.value.status_code, caught.value.type)
+    body: Any = caught.value.body
+    assert caught.value.response.headers["request-id"] == body["request_id"]
+
+
 async def test_a_silent_model_is_pinged_for(
     open_gateway: Open, api: LoopbackApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "PING_EVERY", 0.05)
+    monkeypatch.setattr(gateway, "PING_INTERVAL", 0.05)
     gate = trio.Event()
     api.reply("One line\nand another\nand more.", hold_after=gate, interval=0.01)
     kinds = []
@@ -298,19 +333,44 @@ async def test_a_silent_model_is_pinged_for(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])  # noqa: S104 - refused
-async def test_it_listens_nowhere_else(tmp_path: Path, host: str) -> None:
+def test_it_listens_nowhere_else(host: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
-        async with gateway.open_gateway(BackendOptions(cwd=tmp_path), host):
-            raise AssertionError
+        gateway.listen(host)
 
 
-async def test_a_port_that_is_taken_is_told_in_one_line(real_cli: Path) -> None:
-    env = {**os.environ, "CLAUDE_TRIO_TEST_CLI": str(real_cli)}
-    with socket.create_server(("127.0.0.1", 0)) as taken, trio.fail_after(120):
-        program = [sys.executable, gateway.__file__, "--port", str(taken.getsockname()[1])]
-        ended = await trio.run_process(program, capture_stderr=True, env=env, check=False)
-    assert 1 == ended.returncode
-    assert re.fullmatch(rb"cannot listen there: .*in use.*\n", ended.stderr)
+async def test_it_listens_at_either_address(open_gateway: Open, api: LoopbackApi) -> None:
+    api.reply("Hi.")
+    async with open_gateway("::1") as opened, client_of(opened) as client:
+        assert opened[0].startswith("http://[::1]:")
+        assert ["Hi."] == texts(await client.messages.create(**ask("Go.")))
+
+
+async def refused_program(*arguments: str, **env: str) -> tuple[int | None, str]:
+    """Run the program, which is to end by itself; return the code, and what it says."""
+    with trio.fail_after(120):
+        ended = await trio.run_process(
+            [sys.executable, gateway.__file__, *arguments],
+            capture_stdout=True,
+            capture_stderr=True,
+            env={**os.environ, **env},
+            check=False,
+        )
+    assert b"" == ended.stdout
+    return ended.returncode, ended.stderr.decode()
+
+
+async def test_what_the_program_cannot_do_it_says_in_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = await refused_program("--port", port)
+    assert (2, True) == (code, f"error: port {port}: " in said)
+    code, said = await refused_program("--port", "99999")
+    assert (2, True) == (code, "error: port 99999: " in said)
+    code, said = await refused_program("--host", "0.0.0.0")  # noqa: S104 - refused
+    assert (2, True) == (code, "argument --host: invalid choice" in said)
+    code, said = await refused_program("--live", "--port", "0", PATH="/nothing")
+    assert (1, True) == (code, said.startswith("there is no `claude` program."))
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
@@ -422,6 +482,75 @@ async def test_a_client_may_go_away_while_the_process_starts(
         go_on.touch()
         assert ["Here I am."] == texts(await client.messages.create(**ask("Again.")))
     assert ["Again."] == [request.prompt for request in api.conversations]
+
+
+async def test_a_request_is_heard_out_before_it_is_refused(
+    open_gateway: Open, api: LoopbackApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "MOST_BODY", 5_000_000)
+    large, too_large = "x" * 3_000_000, "x" * 8_000_000
+
+    async def refused(client: anthropic.AsyncAnthropic, text: str) -> int:
+        try:
+            await client.messages.create(**ask(text))
+        except anthropic.APIStatusError as exc:
+            return exc.status_code
+        raise AssertionError
+
+    async def talk(opened: tuple[str, str]) -> list[int]:
+        url, key = opened
+        async with client_of((url, "wrong")) as wrong, client_of((url, key)) as right:
+            codes = [await refused(wrong, large) for _ in range(5)]
+            return codes + [await refused(right, too_large) for _ in range(5)]
+
+    async with open_gateway() as opened:
+        # The client of asyncio gives up at a reset, where others read what came before it.
+        codes = await trio.to_thread.run_sync(asyncio.run, talk(opened))
+    assert [401] * 5 + [413] * 5 == codes
+    assert [] == api.requests
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_connection_ends_with_its_last_answer(
+    open_gateway: Open, api: LoopbackApi, streamed: bool, version: bytes
+) -> None:
+    api.reply("Hi.")
+    body = json.dumps(ask("Go.", stream=streamed)).encode()
+    async with open_gateway() as (url, key):
+        host, _, port = url.removeprefix("http://").partition(":")
+        async with await trio.open_tcp_stream(host, int(port)) as connection:
+            await connection.send_all(
+                b"POST /v1/messages HTTP/%b\r\nhost: localhost\r\nx-api-key: %b\r\n"
+                b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+                % (version, key.encode(), len(body), body)
+            )
+            with trio.fail_after(60):
+                answer = b"".join([piece async for piece in connection])
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert (b"message_stop" if streamed else b'"end_turn"') in answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT")
+async def test_a_client_that_does_not_read_does_not_keep_it_from_closing(
+    open_gateway: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = trio.Event()
+
+    async def long(_: object) -> JSONResponse:
+        begun.set()
+        return JSONResponse("x" * 50_000_000)
+
+    monkeypatch.setattr(gateway, "PATIENCE", 1.0)
+    monkeypatch.setattr(gateway, "models", long)
+    async with open_gateway() as (url, key):
+        host, _, port = url.removeprefix("http://").partition(":")
+        connection = await trio.open_tcp_stream(host, int(port))
+        await connection.send_all(
+            b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nx-api-key: %b\r\n\r\n" % key.encode()
+        )
+        await begun.wait()
+    await connection.aclose()
 
 
 async def test_half_a_request_starts_nothing(open_gateway: Open, api: LoopbackApi) -> None:

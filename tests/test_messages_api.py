@@ -26,6 +26,7 @@ from claude_trio import (
     RateLimitError,
     ResultMessage,
     SessionError,
+    StartupError,
     TextBlock,
     TextDelta,
     ThinkingBlock,
@@ -486,6 +487,35 @@ def test_what_an_argument_is_called_is_what_a_request_calls_it(
 def test_an_error_of_another_status_has_a_type_all_the_same() -> None:
     types = [ErrorResponse(status=status, message="m").type for status in (405, 429, 501)]
     assert ["invalid_request_error", "rate_limit_error", "api_error"] == types
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"),
+    [
+        (BackendError(kind="server", status=529), True),
+        (SessionError(kind="dialog"), True),
+        (ProcessError(kind="died"), True),
+        (RateLimitError(), True),
+        (StartupError(kind="trust"), False),
+        (CLINotFoundError(), False),
+        (TurnTimeout(kind="timeout"), False),
+        (LookupError(), False),
+    ],
+)
+def test_the_official_client_repeats_only_what_may_pass(error: Exception, repeated: bool) -> None:
+    response, asked = error_response(error), []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(response.status, headers=response.headers, json=response.to_dict())
+
+    with (
+        httpx2.Client(transport=httpx2.MockTransport(answer)) as http,
+        anthropic.Anthropic(api_key="k", http_client=http, max_retries=1) as client,
+        pytest.raises(anthropic.APIStatusError),
+    ):
+        client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "x"}])
+    assert (2 if repeated else 1) == len(asked)
 
 
 def test_a_limit_says_when_it_is_lifted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import pty
@@ -308,11 +309,12 @@ async def test_without_a_cli_the_places_are_named(
     [
         (["-p"], "there is no prompt"),
         (["-p", " \n "], "there is no prompt"),
-        (["-p", "hi", "--timeout", "-1"], "turn_timeout"),
+        (["-p", "hi", "--timeout", "-1"], "claude-trio: --timeout must be"),
+        (["-p", "hi", "--max-turns", "0"], "claude-trio: --max-turns must be"),
         (["-p", "hi", "--timeout", "long"], "invalid float"),
         (["-p", "hi", "--permission-mode", "never"], "invalid choice"),
         (["-p", "hi", "--output-format", "xml"], "invalid choice"),
-        (["-p", "hi", "--resume", "x"], "must be a UUID"),
+        (["-p", "hi", "--resume", "x"], "claude-trio: --resume must be a UUID"),
         (["-p", "hi", "--resume", NOBODY, "--continue"], "not allowed with"),
         (["-p", "hi", "--continue"], "no conversation was had in"),
         (["-p", "hi", "--resume", NOBODY], NOBODY),
@@ -655,8 +657,18 @@ def test_the_help_names_each_exit_code(capsys: pytest.CaptureFixture[str]) -> No
     assert "watch" in shown
 
 
-def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_tells_its_version(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(_: str) -> str:
+        raise importlib.metadata.PackageNotFoundError
+
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert not caught.value.code
-    assert re.fullmatch(r"claude-trio \d+\.\d+\.\d+\n", capsys.readouterr().out)
+    version = importlib.metadata.version("claude-trio")
+    assert f"claude-trio {version}\n" == capsys.readouterr().out
+    monkeypatch.setattr(importlib.metadata, "version", nothing)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert "claude-trio (not installed)\n" == capsys.readouterr().out

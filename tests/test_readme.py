@@ -25,6 +25,7 @@ from claude_trio import __main__ as command_line
 from claude_trio._cli_rules import REFUSED_FLAGS
 from claude_trio._launch import child_environment
 from claude_trio._print import EXIT_CODES
+from claude_trio._protocol import message_request
 from claude_trio.testing import LoopbackApi, World, text, tool_use
 
 PACKAGE = Path(claude_trio.__file__).parent
@@ -285,6 +286,18 @@ def test_what_is_not_supported_is_refused_where_it_is_asked_for() -> None:
 
 
 # -- development
+
+
+def test_the_table_of_the_gateway_has_every_field_of_a_request() -> None:
+    table = {
+        tuple(quoted(row[0])): row[1]
+        for row in rows(section("Messages gateway"), "field of a request")
+    }
+    fields = [field for group in table for field in group]
+    assert sorted(message_request._KNOWN) == sorted(fields)
+    assert message_request._IGNORED == set(next(g for g, how in table.items() if "ignored" in how))
+    passed = next(group for group, how in table.items() if "go on" in how)
+    assert {*message_request._PASSED, "output_config"} == {*passed}
 
 
 def test_every_session_of_nox_is_named() -> None:

@@ -9,7 +9,14 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import AuthError, BackendError, RateLimitError, TurnTimeout
+from ..errors import (
+    AuthError,
+    BackendError,
+    CLINotFoundError,
+    RateLimitError,
+    StartupError,
+    TurnTimeout,
+)
 
 #: The API's types of errors, by their HTTP status.
 ERROR_TYPES: Final[Mapping[int, str]] = {
@@ -57,6 +64,8 @@ class ErrorResponse:
         message: What happened.
         request_id: The API's own name for the failed request, or the server's.
         retry_after: Seconds until it makes sense to try again, if that is known.
+        passing: Whether it may be another thing next time; the official clients repeat by themselves what
+            has a status of 429 or from 500 on.
         type: The API's type of the error; by default the one for the status.
     """
 
@@ -64,6 +73,7 @@ class ErrorResponse:
     message: str
     request_id: str | None = None
     retry_after: float | None = None
+    passing: bool = True
     type: str = attrs.field(
         default=attrs.Factory(lambda error: _type_of(error.status), takes_self=True)
     )
@@ -73,13 +83,14 @@ class ErrorResponse:
         """The HTTP headers that belong to it.
 
         ``retry-after`` is in whole seconds. Where that is more than a minute, as behind a limit of a
-        plan, ``x-should-retry`` tells the official clients not to repeat the request by themselves.
+        plan, or the error does not pass, ``x-should-retry`` tells the official clients not to repeat the
+        request by themselves.
         """
         headers = {} if self.request_id is None else {"request-id": self.request_id}
         if self.retry_after is not None:
             headers["retry-after"] = str(max(0, math.ceil(self.retry_after)))
-            if self.retry_after > _PATIENCE:
-                headers["x-should-retry"] = "false"
+        if not self.passing or (self.retry_after or 0) > _PATIENCE:
+            headers["x-should-retry"] = "false"
         return headers
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,11 +102,11 @@ class ErrorResponse:
 def error_response(error: Exception, *, request_id: str | None = None) -> ErrorResponse:
     """Return an exception of this package in the shape of the Messages API.
 
-    A `ValueError` or `TypeError`, by which arguments are refused, is a 400, which calls them as a request
-    does. A `BackendError` has the
-    status that the API gave, where the CLI has told it, else the one that fits its kind; what is
-    wrong on this machine (the program, its process, a conversation), or with the connection, is a
-    500, and so is any other exception, of which nothing is told but its type.
+    A `ValueError` or `TypeError`, by which arguments are refused, is a 400, and calls them as a request
+    does. A `BackendError` has the status that the API gave, where the CLI has told it, else the one that
+    fits its kind. What is wrong on this machine (the program, its process, a conversation), or with the
+    connection, is a 500, and so is any other exception, of which nothing is told but its type. Clients are
+    told not to repeat such an exception, a start that failed, and a turn that took too long.
 
     Args:
         error: The exception.
@@ -106,13 +117,14 @@ def error_response(error: Exception, *, request_id: str | None = None) -> ErrorR
             text = _in_words_of_the_api(str(error))
             return ErrorResponse(status=400, message=text, request_id=request_id)
         text = f"the server failed by a {type(error).__name__}"
-        return ErrorResponse(status=500, message=text, request_id=request_id)
+        return ErrorResponse(status=500, message=text, request_id=request_id, passing=False)
     return ErrorResponse(
         status=_status(error),
         # The last screen of a process may hold more than a client is to see.
         message=error.message or type(error).__name__,
         request_id=error.request_id or request_id,
         retry_after=error.retry_after if isinstance(error, RateLimitError) else None,
+        passing=not isinstance(error, CLINotFoundError | StartupError | TurnTimeout),
     )
 
 

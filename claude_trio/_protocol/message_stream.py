@@ -66,12 +66,14 @@ class MessageStream:
         model: The name that the message bears if a first text comes before the CLI has told it.
         stop_at_limit: Whether the message is over when one API message has met its bound of tokens,
             where the CLI would let the model go on three times; then the turn is to be left.
+        request_id: The server's name for the request, which an ``error`` event bears.
     """
 
     shown: Shown = "text"
     client_tools: Collection[str] = ()
     model: str = ""
     stop_at_limit: bool = False
+    request_id: str | None = None
     #: Whether the message is complete; what is fed after that is not taken.
     over: bool = attrs.field(default=False, init=False)
     #: What the ``error`` event tells of, if the stream has ended with one.
@@ -142,7 +144,7 @@ class MessageStream:
         if self._head is None:
             raise error
         self.over, self.failure = True, error
-        return [error_response(error).to_dict()]
+        return [error_response(error, request_id=self.request_id).to_dict()]
 
     # -- what events say ------------------------------------------------------------------------
 

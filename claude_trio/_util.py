@@ -38,7 +38,8 @@ def one_exception() -> Generator[Body, None, None]:
     exception comes out as the same object, with the context it had, and a group that the caller
     raised stays a group. A cancellation beside it is not lost: trio raises it again at the next
     checkpoint. Two failures at once cannot both come out bare; they come out as one
-    `BackendError` that has the group as its cause.
+    `BackendError` that has the group as its cause. Ctrl-C and `SystemExit` win, however many
+    nurseries of a background task they came through.
     """
     body = Body()
     try:
@@ -52,14 +53,23 @@ def one_exception() -> Generator[Body, None, None]:
             only = failures[0] if failures else group.exceptions[0]
             if isinstance(only, BaseExceptionGroup) and isinstance(body.exception, type(only)):
                 only = body.exception  # a cancelled nursery makes every group in it anew
+            else:
+                only = _exit_in(only) or only
             _reraise(only)
-        for exc in failures:
-            if isinstance(exc, KeyboardInterrupt | SystemExit):
+        for exc in map(_exit_in, failures):
+            if exc is not None:
                 raise type(exc)(*exc.args) from group
         raise BackendError(
             "the block and a background task of the backend both failed; the cause has both",
             kind="bug",
         ) from group
+
+
+def _exit_in(exc: BaseException) -> BaseException | None:
+    """Return the first Ctrl-C or `SystemExit` in an exception or a group."""
+    if isinstance(exc, BaseExceptionGroup):
+        return next(filter(None, map(_exit_in, exc.exceptions)), None)
+    return exc if isinstance(exc, KeyboardInterrupt | SystemExit) else None
 
 
 def _is_cancellation(exc: BaseException) -> bool:

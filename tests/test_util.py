@@ -53,6 +53,31 @@ async def test_an_interrupt_from_the_keyboard_wins() -> None:
             nursery.start_soon(crash, IndexError("b"))
 
 
+async def crash_within(*excs: BaseException) -> None:
+    async with trio.open_nursery() as nursery:
+        for exc in excs:
+            nursery.start_soon(crash, exc)
+
+
+async def test_an_interrupt_in_a_nursery_of_a_background_task_comes_out_bare() -> None:
+    with pytest.raises(KeyboardInterrupt), one_exception():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash_within, KeyboardInterrupt())
+    with pytest.raises(SystemExit, match="3"), one_exception():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(crash_within, SystemExit(3), IndexError("b"))
+            nursery.start_soon(crash, IndexError("c"))
+
+
+async def test_a_group_with_an_interrupt_that_the_caller_raised_stays_a_group() -> None:
+    own = BaseExceptionGroup("own", [KeyboardInterrupt()])
+    with pytest.raises(BaseExceptionGroup) as caught, one_exception() as body:
+        async with trio.open_nursery():
+            with body:
+                raise own
+    assert caught.value is own
+
+
 async def test_a_cancellation_passes() -> None:
     with trio.CancelScope() as scope, one_exception():
         async with trio.open_nursery() as nursery:

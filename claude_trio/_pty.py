@@ -65,6 +65,7 @@ class PtyClaudeProcess:
     _typing: trio.StrictFIFOLock = attrs.field(factory=trio.StrictFIFOLock)
 
     @classmethod
+    @trio.lowlevel.enable_ki_protection
     def spawn(
         cls,
         argv: Sequence[str],
@@ -76,7 +77,8 @@ class PtyClaudeProcess:
     ) -> Self:
         """Start a program as the leader of a new session with a new controlling terminal.
 
-        There is no checkpoint inside: once the program exists, the caller has it.
+        There is no checkpoint inside, and Ctrl-C comes after it: once the program exists, the caller
+        has it.
 
         Args:
             argv: The program and its arguments.
@@ -292,9 +294,11 @@ class PtyClaudeProcess:
 
         `drain` must go on meanwhile. When cancelled the program may be still running.
         """
-        await self._find_kin()
-        self.send_signal(signal.SIGTERM)
-        self.send_signal(signal.SIGCONT)  # one that is stopped would never hear of it
+        try:
+            await self._find_kin()
+        finally:
+            self.send_signal(signal.SIGTERM)
+            self.send_signal(signal.SIGCONT)  # one that is stopped would never hear of it
         await self.wait()
 
     async def _find_kin(self) -> None:
@@ -312,6 +316,7 @@ class PtyClaudeProcess:
         await self._stream.aclose()
         await self.wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def aclose(self, grace: float = 3.0) -> None:
         """End the program at once, reap it, and end everything that it left behind.
 
@@ -323,14 +328,18 @@ class PtyClaudeProcess:
         Warns:
             ResourceWarning: Something still ran after that time; the message names it.
         """
-        with trio.move_on_after(grace, shield=True) as scope:
-            try:
-                await self._find_kin()
-            finally:
-                self._kill_group()
-            await self.wait()
-            await sweep(self.marker, self._kin)
-        await self._stream.aclose()
+        try:
+            with trio.move_on_after(grace, shield=True) as scope:
+                try:
+                    await self._find_kin()
+                finally:
+                    self._kill_group()
+                    try:
+                        await self.wait()  # noqa: ASYNC102 - in the scope above
+                    finally:
+                        await sweep(self.marker, self._kin)  # noqa: ASYNC102 - likewise
+        finally:
+            self._stream.close()
         if scope.cancelled_caught:
             warnings.warn(
                 f"the CLI (pid {self.pid}) was killed, and {grace:g} seconds were not enough for all "
@@ -341,6 +350,7 @@ class PtyClaudeProcess:
 
 
 @contextlib.asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_pty_process(
     argv: Sequence[str],
     *,
@@ -377,11 +387,14 @@ async def open_pty_process(
                     with body:
                         yield process
                 finally:
-                    with trio.move_on_after(exit_grace / 2, shield=True):
-                        await process.terminate()
-                    reading.cancel()
-                    with trio.move_on_after(exit_grace / 6, shield=True):
-                        await process.hang_up()
+                    # Ctrl-C may come out of a step, and must not skip the next.
+                    try:
+                        with trio.move_on_after(exit_grace / 2, shield=True):
+                            await process.terminate()
+                    finally:
+                        reading.cancel()
+                        with trio.move_on_after(exit_grace / 6, shield=True):
+                            await process.hang_up()
     finally:
         await process.aclose(exit_grace / 3)  # noqa: ASYNC102 - shielded and bounded inside
 

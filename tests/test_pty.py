@@ -16,7 +16,7 @@ import psutil
 import pytest
 import trio
 
-from claude_trio import CLINotFoundError, ProcessError, PtyClaudeProcess, open_pty_process
+from claude_trio import CLINotFoundError, ProcessError, PtyClaudeProcess, _pty, open_pty_process
 from claude_trio._sweep import MARKER, find, survivors, sweep
 from claude_trio.testing import cancel_everywhere
 
@@ -250,6 +250,24 @@ async def test_what_could_not_be_ended_is_named(
     assert set() == await find(process.marker)
 
 
+async def test_what_could_not_be_ended_is_told_of_where_the_block_was_cancelled_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await trio.sleep_forever()
+
+    async def body() -> None:
+        with trio.CancelScope() as scope:
+            async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV, exit_grace=1.5):
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+
+    monkeypatch.setattr(_pty, "sweep", never)
+    with pytest.warns(ResourceWarning, match="seconds were not enough"):
+        await body()
+
+
 async def test_orphans_that_are_left_to_this_program_are_reaped(tmp_path: Path) -> None:
     # As in a container whose first process is a Python program. In a program of its own: the switch
     # is for the whole of it.
@@ -354,6 +372,27 @@ async def test_the_body_is_not_wrapped_in_a_group(tmp_path: Path) -> None:
         async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV):
             raise own
     assert caught.value is own
+
+
+async def test_whatever_the_first_step_of_its_end_raises_the_others_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = KeyError("mine")
+
+    async def fail(_: str) -> None:
+        monkeypatch.undo()
+        raise own
+
+    with trio.fail_after(60), pytest.raises(KeyError) as caught:
+        async with open_pty_process(python(WAIT), cwd=tmp_path, env=ENV) as process:
+            monkeypatch.setattr(_pty, "find", fail)
+    assert caught.value is own
+    assert process.exit_signal in {
+        signal.SIGTERM,
+        signal.SIGHUP,
+    }  # both are sent: it was not killed
+    assert process.drained.is_set()
+    assert set() == await find(process.marker)
 
 
 async def test_cancelled_anywhere_it_leaves_nothing(tmp_path: Path) -> None:

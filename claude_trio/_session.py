@@ -37,7 +37,7 @@ from ._prompter import NoEditor, Prompter, Unusable
 from ._protocol import failures, keys
 from ._protocol.client_tools import results_of
 from ._protocol.history import Conversation, Exchange, exchange_of, extended, fingerprint
-from ._protocol.outcome import Outcome, is_answer
+from ._protocol.outcome import Outcome, is_answer, make_result
 from ._protocol.turns import TurnManager
 from ._pty import PtyClaudeProcess, open_pty_process
 from ._session_info import Origin, SessionInfo
@@ -531,6 +531,8 @@ class Session:
 
     # -- the session's own task -------------------------------------------------------------------
 
+    # Ctrl-C is for the main task: with its end skipped, a session would be waited for for ever.
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:  # noqa: ASYNC910 - a task, awaited by nobody
         """Own the process from its start to its end, and read what it writes."""
         try:
@@ -541,14 +543,17 @@ class Session:
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
         except Exception as exc:
-            self._defect = BackendError(
-                f"a defect of claude_trio ended session {self.session_id}: {exc!r}. Please report it",
-                kind="bug",
-                session_id=self.session_id,
-            )
-            raise self._defect from exc
+            raise self._note_defect(exc) from exc
         finally:
             self._end()
+
+    def _note_defect(self, reason: Exception) -> BackendError:
+        self._defect = BackendError(
+            f"a defect of claude_trio ended session {self.session_id}: {reason!r}. Please report it",
+            kind="bug",
+            session_id=self.session_id,
+        )
+        return self._defect
 
     async def _run_process(self) -> None:
         self.start_files.restore()
@@ -578,6 +583,7 @@ class Session:
             env |= self.host.environment(guest, self.start_files.directory, prompted=prompted)
         return env
 
+    @trio.lowlevel.disable_ki_protection  # it calls what the caller gave, which may not return
     async def _attend(self, process: PtyClaudeProcess) -> None:  # noqa: ASYNC910 - inner
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._poll, process)
@@ -739,20 +745,34 @@ class Session:
 
     def _end(self) -> None:
         """Tell everybody who waits that there is nothing more to come."""
+        ready = self._started.is_set() and self._start_failure is None
+        guest = self._follower.guest
+        # Whatever one step raises, the others are taken; from the last one to the first.
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._ended.set)
+            steps.callback(self.on_end, self)
+            steps.callback(self._release)
+            if self.host is not None and guest is not None:
+                steps.callback(self.host.dismiss, guest)
+            steps.callback(self._follower.mcp_watch.remove)
+            steps.callback(self._follower.cost_watch.detach, self.notices)
+            steps.callback(self._files.tidy_up, used=ready)
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        """End the present turn, if there is one, whose process has ended or never was."""
+        inbox = self.inbox
         try:
             failure = self._defect or self._start_failure
-            ready = self._started.is_set() and self._start_failure is None
             if not self._started.is_set():
                 failure = self._start_failure = failure or failures.closed(self.session_id)
                 self._started.set()
             self.turns.fail(failure or failures.closed(self.session_id))
             self._close_turn(ended=True)
-            self._files.tidy_up(used=ready)
-            self._follower.cost_watch.detach(self.notices)
-            self._follower.mcp_watch.remove()
-        finally:
-            if self.host is not None and self._follower.guest is not None:
-                self.host.dismiss(self._follower.guest)
-            self._release()
-            self.on_end(self)
-            self._ended.set()
+        except Exception as exc:
+            defect = self._note_defect(exc)
+            if inbox is not None:
+                elapsed = trio.current_time() - inbox.opened_at
+                result = make_result("failed", (), duration_ms=None, elapsed=elapsed)
+                inbox.finish(Outcome("failed", result, defect, reusable=False))
+            raise defect from exc

@@ -54,8 +54,9 @@ async def sweep(marker: str, kin: set[psutil.Process] | None = None) -> None:
         if clean == 2:
             return
         for process in left:
-            # psutil checks the start time too, so a pid that was given to another is left alone.
-            with contextlib.suppress(psutil.Error):
+            # psutil checks the start time too, so a pid that was given to another is left alone;
+            # for that it needs a descriptor.
+            with contextlib.suppress(psutil.Error, OSError):
                 if trio.current_time() > patience:
                     process.kill()
                 elif process not in asked:
@@ -100,14 +101,14 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def survivors(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
-    """Return those of some processes that still run.
+    """Return those of some processes that still run, as far as can be seen.
 
     One that is dead and was left to this program, as orphans are to the first process of a
     container, is reaped; so the CLI itself must have been by then.
     """
     left: set[psutil.Process] = set()
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
+        try:
             if not process.is_running():
                 continue
             if process.status() != psutil.STATUS_ZOMBIE:
@@ -115,6 +116,12 @@ def survivors(processes: Iterable[psutil.Process]) -> set[psutil.Process]:
             elif process.ppid() == os.getpid():
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(process.pid, os.WNOHANG)
+        except psutil.NoSuchProcess:
+            pass
+        except OSError:  # no descriptor left; whether there is such a process can be asked without
+            with contextlib.suppress(ProcessLookupError):
+                os.getpgid(process.pid)
+                left.add(process)
     return left
 
 
@@ -128,6 +135,9 @@ def left_over(kin: Iterable[psutil.Process], marker: str) -> str:
     found = []
     for process in sorted(survivors(kin), key=lambda process: process.pid):
         with contextlib.suppress(psutil.Error):
-            found.append(f"{process.pid} ({process.name()})")
+            try:
+                found.append(f"{process.pid} ({process.name()})")
+            except OSError:  # no descriptor left to look with
+                found.append(f"{process.pid}")
     listed = ", ".join(found) or "perhaps nothing that was found"
     return f"Still running: {listed}; they carry {MARKER}={marker}"

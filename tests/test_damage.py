@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
+import psutil
 import pytest
 import trio
 from asking import Fake, ask, text_of
@@ -27,7 +28,10 @@ from claude_trio import (
     SessionError,
     Turn,
     UserMessage,
+    _pty,
+    _sweep,
     open_backend,
+    open_pty_process,
 )
 from claude_trio._sweep import find
 from claude_trio.testing import (
@@ -378,3 +382,48 @@ async def test_a_backend_can_be_left_without_a_descriptor(world: World, make_fak
             stack.enter_context(no_descriptors_left())
         assert not process.running
     assert set() == await find(process.marker)  # its terminal was the one that the search needed
+
+
+async def test_what_cannot_be_looked_at_for_want_of_a_descriptor_counts_as_left(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+    fake.turn(Spawn(["sleep", "1031"]), Echo())
+    with contextlib.ExitStack() as stack:
+
+        async def sweep(*args: Any) -> None:
+            monkeypatch.undo()
+            stack.enter_context(no_descriptors_left())  # somebody has taken the last ones
+            await _sweep.sweep(*args)
+
+        async with open_backend(faked(world, fake, exit_grace=3)) as backend:
+            await text_of(backend.complete(ask("hello")))
+            (session,) = backend._sessions
+            process = session._process
+            assert process is not None
+            monkeypatch.setattr(_pty, "sweep", sweep)
+            with pytest.warns(ResourceWarning, match=r"Still running: \d+; they") as caught:
+                await backend.close_session(session.session_id)
+            assert process.marker in str(caught[0].message)
+            assert process._stream.fileno() == -1
+            stack.close()
+            assert await text_of(backend.complete(ask("and you"))) == "echo: and you"
+    await _sweep.sweep(process.marker)
+
+
+async def test_what_was_left_is_ended_when_there_are_descriptors_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def survivors(kin: set[psutil.Process]) -> set[psutil.Process]:
+        monkeypatch.undo()
+        with no_descriptors_left():
+            return _sweep.survivors(kin)
+
+    script = "setsid sleep 1032 & exec sleep 1033"
+    env = {"PATH": os.defpath}
+    async with open_pty_process(["/bin/sh", "-c", script], cwd=tmp_path, env=env) as process:
+        with trio.fail_after(60):
+            while len(await find(process.marker)) < 2:
+                await trio.sleep(0.01)
+        monkeypatch.setattr("claude_trio._sweep.survivors", survivors)
+    assert set() == await find(process.marker)

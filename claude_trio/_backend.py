@@ -208,6 +208,8 @@ class ClaudeCodeBackend(metaclass=NoPublicConstructor):
                 return event
         raise failures.not_compacted(events, session_id)
 
+    # A session that was made and not started would never end: Ctrl-C comes at a checkpoint.
+    @trio.lowlevel.enable_ki_protection
     async def _begin(
         self, options: BackendOptions, past: Past | None, conversation: Conversation
     ) -> tuple[Session, Inbox]:

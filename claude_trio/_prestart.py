@@ -60,6 +60,7 @@ class Reserve:
                 await trio.sleep(self.pause)
                 await self._start_one(nursery)
 
+    @trio.lowlevel.enable_ki_protection  # one that was made and not started would never end
     async def _start_one(self, nursery: trio.Nursery) -> None:
         try:
             session = await self._make()

@@ -22,6 +22,7 @@ from asking import fake_options as options
 from claude_trio import Allow, PermissionRequest, PtyClaudeProcess, open_backend
 from claude_trio._follower import Follower
 from claude_trio._host.host import Host
+from claude_trio._session import Session
 from claude_trio.testing import World
 
 ENV = {"PATH": os.defpath, "TERM": "xterm-256color"}
@@ -39,6 +40,10 @@ def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args)
 
     return call
+
+
+async def allow(_: PermissionRequest) -> Allow:
+    return Allow()
 
 
 def test_a_second_one_during_the_teardown_skips_no_step_of_it(
@@ -59,8 +64,22 @@ def test_a_second_one_during_the_teardown_skips_no_step_of_it(
     assert [143] == [entry["code"] for entry in fake.log("exit")]
 
 
-async def allow(_: PermissionRequest) -> Allow:
-    return Allow()
+@pytest.mark.parametrize("prestart", [0, 1])
+def test_one_between_the_making_of_a_session_and_its_start_loses_neither(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch, prestart: int
+) -> None:
+    own = options(world, make_fake(), on_permission=allow, prestart=prestart, exit_grace=3)
+    monkeypatch.setattr(Session, "_launch", interrupted(Session._launch))
+
+    async def main() -> None:
+        with trio.fail_after(PATIENCE):
+            async with open_backend(own) as backend:
+                if not prestart:
+                    await text_of(backend.complete(ask("hello")))
+                await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
 
 
 def test_one_in_the_last_steps_of_a_session_skips_none_of_them(

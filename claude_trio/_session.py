@@ -543,17 +543,10 @@ class Session:
         except ProcessError as exc:  # it could not be started
             self._start_failure = exc
         except Exception as exc:
-            raise self._note_defect(exc) from exc
+            self._defect = failures.defect(exc, self.session_id)
+            raise self._defect from exc
         finally:
             self._end()
-
-    def _note_defect(self, reason: Exception) -> BackendError:
-        self._defect = BackendError(
-            f"a defect of claude_trio ended session {self.session_id}: {reason!r}. Please report it",
-            kind="bug",
-            session_id=self.session_id,
-        )
-        return self._defect
 
     async def _run_process(self) -> None:
         self.start_files.restore()
@@ -770,7 +763,7 @@ class Session:
             self.turns.fail(failure or failures.closed(self.session_id))
             self._close_turn(ended=True)
         except Exception as exc:
-            defect = self._note_defect(exc)
+            defect = failures.defect(exc, self.session_id)
             if inbox is not None:
                 elapsed = trio.current_time() - inbox.opened_at
                 result = make_result("failed", (), duration_ms=None, elapsed=elapsed)

@@ -465,6 +465,32 @@ async def test_a_death_in_a_turn_comes_after_what_was_written_before_it(
         assert [] == [*(world.config_dir / "sessions").iterdir()]
 
 
+async def test_a_defect_at_the_end_of_a_session_is_told_to_who_reads_its_turn(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+    fake.turn(Hang())
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def read_on(turn: Turn, task_status: trio.TaskStatus[None]) -> None:
+        assert isinstance(await turn.receive(), UserMessage)
+        monkeypatch.setattr("claude_trio._session.Session._note_exchange", broken)
+        task_status.started()
+        with pytest.raises(BackendError) as caught:
+            await turn.get_final_text()
+        assert "bug" == caught.value.kind
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as outside:
+            with pytest.raises(BackendError) as caught:
+                async with open_backend(options(world, fake)) as backend:
+                    await outside.start(read_on, backend.complete(ask("hello")))
+    assert "bug" == caught.value.kind
+    assert "ZeroDivisionError" in str(caught.value)
+
+
 async def test_a_dialog_is_refused_with_one_escape(world: World, make_fake: Fake) -> None:
     fake = make_fake()
     fake.turn(Dialog("input needed"))
@@ -1047,31 +1073,5 @@ async def test_a_defect_in_a_background_task_comes_out_as_one_error(
     with pytest.raises(BackendError) as caught:
         async with open_backend(options(world, fake)) as backend:
             await text_of(backend.complete(ask("hello")))
-    assert "bug" == caught.value.kind
-    assert "ZeroDivisionError" in str(caught.value)
-
-
-async def test_a_defect_at_the_end_of_a_session_is_told_to_who_reads_its_turn(
-    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = make_fake()
-    fake.turn(Hang())
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    async def read_on(turn: Turn, task_status: trio.TaskStatus[None]) -> None:
-        assert isinstance(await turn.receive(), UserMessage)
-        monkeypatch.setattr("claude_trio._session.Session._note_exchange", broken)
-        task_status.started()
-        with pytest.raises(BackendError) as caught:
-            await turn.get_final_text()
-        assert "bug" == caught.value.kind
-
-    with trio.fail_after(60):
-        async with trio.open_nursery() as outside:
-            with pytest.raises(BackendError) as caught:
-                async with open_backend(options(world, fake)) as backend:
-                    await outside.start(read_on, backend.complete(ask("hello")))
     assert "bug" == caught.value.kind
     assert "ZeroDivisionError" in str(caught.value)

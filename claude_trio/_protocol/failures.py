@@ -265,6 +265,15 @@ def answer_failed(name: str, reason: Exception, session_id: str) -> BackendError
     )
 
 
+def defect(reason: Exception, session_id: str) -> BackendError:
+    """Return the error for a defect of this package that a session has come upon."""
+    return BackendError(
+        f"a defect of claude_trio ended session {session_id}: {reason!r}. Please report it",
+        kind="bug",
+        session_id=session_id,
+    )
+
+
 def unreadable(reason: OSError, session_id: str) -> SessionError:
     """Return the error for files of the CLI that cannot be read any more."""
     return SessionError(

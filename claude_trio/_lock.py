@@ -123,5 +123,8 @@ def _claimants(config_directory: Path, session_id: str) -> Iterator[int]:
             started = status["startedAt"] / 1000 + _SLACK
             if claims and psutil.Process(pid).create_time() <= started:
                 yield pid
-        except (OSError, ValueError, TypeError, KeyError, psutil.Error):
+        except (
+            *(OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError),
+            psutil.Error,
+        ):
             continue  # none of a CLI, or of a process that is gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from typing import Any
 
 import pytest
@@ -135,9 +136,17 @@ def test_a_call_that_waits_for_its_result_ends_a_part_of_a_conversation() -> Non
             (1.7976931348623157e308, "1.7976931348623157e+308"),
             (10**400, "null"),
         ),
+        *((math.inf, "null"), (-math.inf, "null"), (math.nan, "null")),
         *((None, "null"), ("é\u2028\x00\x7f\n", '"é\u2028\\u0000\x7f\\n"')),
         ({"b": [1, {}], "\ufffd": 1, "\U0001f986": 2}, '{"b":[1,{}],"\U0001f986":2,"\ufffd":1}'),
     ],
 )
 def test_json_is_what_javascript_writes(value: Any, written: str) -> None:
     assert written == to_json(value)
+
+
+def test_json_may_be_nested_more_deeply_than_python_calls() -> None:
+    deep: Any = {}
+    for _ in range(10_000):
+        deep = {"x": [deep]}
+    assert '{"x":[' * 10_000 + "{}" + "]}" * 10_000 == to_json(deep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ def test_what_is_no_message_is_none(data: bytes) -> None:
 )
 def test_what_a_message_does_not_have_is_none(told: dict[str, Any]) -> None:
     assert StatusLine() == parse_status_line(json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("odd", [math.inf, -math.inf, math.nan, 10**400])
+def test_a_number_that_is_no_amount_is_none(odd: float) -> None:
+    told: dict[str, Any] = {
+        "cost": {"total_cost_usd": odd, "total_api_duration_ms": odd},
+        "context_window": {"context_window_size": odd, "current_usage": TWO.to_dict()},
+        "rate_limits": {"five_hour": {"used_percentage": odd}},
+    }
+    assert StatusLine(usage=TWO) == parse_status_line(json.dumps(told).encode())
 
 
 def test_a_turn_has_what_was_added_since_the_one_before() -> None:

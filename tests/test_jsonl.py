@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -187,15 +188,16 @@ def test_an_old_status_file_is_not_read_again(tmp_path: Path) -> None:
 
 
 def test_only_the_own_status_file_is_removed(tmp_path: Path) -> None:
+    mine, other = str(uuid.uuid4()), str(uuid.uuid4())
     status = StatusFile(tmp_path, 7)
-    status.remove("mine")
+    status.remove(mine)
     status.path.parent.mkdir()
-    status.path.write_text('{"sessionId": "other"}')
+    status.path.write_text(json.dumps({"sessionId": other}))
     (status.path.parent / "7.abc.key").touch()
     (status.path.parent / "70.json").touch()
-    status.remove("mine")
+    status.remove(mine)
     assert status.path.exists()
-    status.remove("other")
+    status.remove(other)
     assert ["70.json"] == [path.name for path in status.path.parent.iterdir()]
 
 

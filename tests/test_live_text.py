@@ -179,6 +179,15 @@ def test_what_another_prompt_brought_is_not_shown() -> None:
     assert ["of a resumed turn\n"] == [d.text for d in live.take()]
 
 
+@pytest.mark.parametrize("name", [[], {}, 5, None])
+def test_a_prompt_without_a_name_is_another_one(name: Any) -> None:
+    live = LiveText()
+    live.begin(resumed=False)
+    live.before(prompt())
+    live.feed({**hook("h1", 0, "of whoever\n", final=False), "prompt_id": name})
+    assert [] == live.take()
+
+
 def test_an_empty_block_behind_the_others_has_its_piece_too() -> None:
     live = LiveText()
     live.begin(resumed=False)

@@ -138,7 +138,10 @@ def test_a_cli_that_is_in_the_conversation_is_known_by_its_status_file(tmp_path:
     sessions.mkdir()
     for pid, text in {1: "{", 2: "[]", 3: '{"sessionId": 5}', 99_999_999: ""}.items():
         (sessions / f"{pid}.json").write_text(text)
-    (sessions / "no-number.json").write_text(json.dumps({"sessionId": ID, "startedAt": 0}))
+    for name in ("no-number", "9" * 30):
+        (sessions / f"{name}.json").write_text(json.dumps({"sessionId": ID, "startedAt": 0}))
+    (sessions / "4.json").write_text(json.dumps({"sessionId": ID, "startedAt": 10**400}))
+    (sessions / "5.json").write_text("[" * 100_000)
     mine = sessions / f"{os.getpid()}.json"
     mine.write_text(json.dumps({"sessionId": ID, "startedAt": time.time() * 1000}))
     assert os.getpid() == user_of(tmp_path, ID)

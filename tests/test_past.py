@@ -63,6 +63,10 @@ def added(data: bytes, prompt: object) -> Any:
         ((ENDED,), "4", {}),
         # The answer may be written before its prompt, and what was attached to that behind both.
         ((TWO, ONE), "2", TWO),
+        # What makes no sense is left out of the order.
+        ((ONE, {**ATTACHED, "parentUuid": ["1"]}), "3", {}),
+        ((ONE, {**TWO, "type": ["assistant"]}), "2", ONE),
+        ((ONE, "[" * 100_000), "1", ONE),
         (
             ({**TWO, "timestamp": "2"}, ONE, {**ATTACHED, "timestamp": "1"}),
             "2",

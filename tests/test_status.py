@@ -9,9 +9,10 @@ import pytest
 
 from claude_trio._protocol.status import Status, parse_status
 
+ID = "97ad0000-0000-4000-8000-000000000001"
 WHOLE = {
     "pid": 18941,
-    "sessionId": "97ad",
+    "sessionId": ID,
     "cwd": "/home/me",
     "startedAt": 1795331228829,
     "procStart": "123456",
@@ -35,7 +36,7 @@ def test_a_whole_file() -> None:
             state="waiting",
             waiting_for="input needed",
             changed_at=1795328074005,
-            session_id="97ad",
+            session_id=ID,
             version="2.1.330",
         )
         == reading()
@@ -65,7 +66,14 @@ def test_values_of_another_type_are_as_good_as_missing(value: Any) -> None:
     assert Status() == odd
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"5", b"null", b'"x"', b"\x00\x00"])
+@pytest.mark.parametrize("name", ["a/b", f"../{ID}", f"{ID}\0", f"{ID}\n", "a" * 300, ""])
+def test_a_session_that_could_be_another_file_is_as_good_as_missing(name: str) -> None:
+    assert reading(sessionId=name).session_id is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b"5", b"null", b'"x"', b"\x00\x00", b"[" * 100_000]
+)
 def test_what_is_being_rewritten_is_to_be_read_again(data: bytes) -> None:
     assert parse_status(data) is None
 

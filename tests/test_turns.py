@@ -699,6 +699,27 @@ def test_an_old_answer_before_its_prompt_is_put_behind_it(
     assert "hi" == drive.outcome.result.result
 
 
+def test_records_that_hang_on_themselves_are_taken_once(drive: Drive) -> None:
+    drive.submit()
+    own = drive.script.system("note", uuid="u", parentUuid="u")
+    assert [] == drive.feed(own, own)
+    assert ["prompt", "note", "note"] == kinds(drive.feed({**drive.script.prompt(), "uuid": "u"}))
+
+
+def test_what_is_written_before_a_prompt_may_end_its_turn_before_all_of_it_is_taken(
+    drive: Drive,
+) -> None:
+    drive.submit()
+    script = drive.script
+    answer = script.answer(text("hi"), parentUuid="u")
+    ends = [script.system("turn_duration", durationMs=5, parentUuid="u") for _ in range(2)]
+    assert [] == drive.feed(answer, *ends)
+    prompt = {**script.prompt(), "uuid": "u"}
+    assert ["prompt", "hi", "turn_duration"] == kinds(drive.feed(prompt))
+    assert "completed" == drive.outcome.kind
+    assert ["turn_duration"] == kinds(drive.turns.unprompted)
+
+
 def test_late_records_of_an_earlier_turn_do_not_enter_the_next(running: Drive) -> None:
     script = running.script
     running.feed(script.error("API Error: x", "server_error"))

@@ -17,6 +17,8 @@ from .normalize import structure_usage
 from .objects import parse_object
 
 _USED_UP: Final = 100  # per cent
+#: What is more is no amount; nor is ``NaN`` or ``Infinity``, which Python takes for JSON.
+_MOST: Final = 1e15
 
 
 @attrs.frozen
@@ -76,7 +78,9 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < _MOST else None
 
 
 @attrs.define(eq=False)

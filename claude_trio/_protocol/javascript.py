@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,17 +18,36 @@ def to_json(value: Any) -> str:
     A number is what JavaScript has for it: ``1.0`` is ``1``, and a whole number beyond 2**53 is the
     nearest one that a double holds.
     """
-    match value:
-        case bool() | None | str():
-            return json.dumps(value, ensure_ascii=False)
-        case int() | float():
-            return _number(value)
-        case Mapping():
-            items = sorted(value.items(), key=lambda item: _units(str(item[0])))
-            inside = (f"{to_json(str(key))}:{to_json(item)}" for key, item in items)
-            return "{" + ",".join(inside) + "}"
-        case _:
-            return "[" + ",".join(map(to_json, value)) + "]"
+    # From the end to the beginning, and without recursion: what a model gives to a tool may be nested
+    # more deeply than Python calls.
+    left, written = [value], list[str]()
+    while left:
+        match left.pop():
+            case _Written() as part:
+                written.append(part)
+            case bool() | None | str() as plain:
+                written.append(json.dumps(plain, ensure_ascii=False))
+            case int() | float() as number:
+                written.append(_number(number))
+            case Mapping() as found:
+                left.append(_Written("{"))
+                items = sorted(found.items(), key=lambda item: _units(str(item[0])))
+                for place, (key, item) in enumerate(items):
+                    name = json.dumps(str(key), ensure_ascii=False)
+                    left += [_Written(f",{name}:" if place else f"{name}:"), item]
+                left.append(_Written("}"))
+            case found:
+                left.append(_Written("["))
+                for place, item in enumerate(found):
+                    left += [_Written("," if place else ""), item]
+                left.append(_Written("]"))
+    return "".join(reversed(written))
+
+
+class _Written(str):
+    """A part of the JSON itself."""
+
+    __slots__ = ()
 
 
 def digest(value: Any) -> str:
@@ -49,6 +69,8 @@ def _number(value: float) -> str:
         return "null"  # Infinity, which JSON cannot hold
     if number == 0:
         return "0"
+    if not math.isfinite(number):
+        return "null"
     # The shortest digits that mean this number, which Python and JavaScript agree on; they differ
     # in where they put the point.
     sign, numerals, exponent = decimal.Decimal(repr(number)).normalize().as_tuple()

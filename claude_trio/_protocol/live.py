@@ -82,7 +82,8 @@ class LiveText:
         if name in self._done:
             return
         prompt_id = body.get("prompt_id")
-        stream = self._streams.setdefault(name, _Stream(prompt_id))
+        known = prompt_id if isinstance(prompt_id, str) else None
+        stream = self._streams.setdefault(name, _Stream(known))
         stream.add(index, delta, final=body.get("final") is True)
         if isinstance(session_id := body.get("session_id"), str):
             self._session_id = session_id

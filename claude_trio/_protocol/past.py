@@ -65,13 +65,15 @@ def find_end(data: bytes) -> tuple[str | None, Mapping[str, Any]] | None:
             return None, {}
     else:
         # 2.1.197 may write an answer before its prompt, so the last line need not be the last word.
-        parents = {record.get("parentUuid") for record in known.values()}
-        ends = [uuid for uuid in known if uuid not in parents]
+        parents = [record.get("parentUuid") for record in known.values()]
+        inner = {parent for parent in parents if isinstance(parent, str)}
+        ends = [uuid for uuid in known if uuid not in inner]
         if not ends:
             return None
         leaf = max(reversed(ends), key=lambda uuid: str(known[uuid].get("timestamp", "")))
     # What stands behind a message, such as what was attached to it, leads up to it.
-    last = next((r for r in chain_of(known, leaf) if r.get("type") in {"user", "assistant"}), {})
+    chain = chain_of(known, leaf)
+    last = next((r for r in chain if str(r.get("type")) in {"user", "assistant"}), {})
     return leaf, last
 
 

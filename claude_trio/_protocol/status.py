@@ -6,6 +6,7 @@ dialog leaves silence. This small file, which the CLI rewrites in place, does.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
@@ -14,6 +15,7 @@ from .objects import parse_object
 
 #: The states in which the CLI waits for a prompt (``shell``: idle, with a background shell).
 AT_REST: Final = frozenset({"idle", "shell"})
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -49,11 +51,13 @@ def parse_status(data: bytes) -> Status | None:
     def text(key: str) -> str | None:
         return value if isinstance(value := raw.get(key), str) else None
 
+    session_id = text("sessionId")
     changed_at = raw.get("statusUpdatedAt")
     return Status(
         state=text("status"),
         waiting_for=text("waitingFor"),
         changed_at=changed_at if isinstance(changed_at, int) else None,
-        session_id=text("sessionId"),
+        # The transcript is named by it, so anything else would be another file.
+        session_id=session_id if _ID.fullmatch(session_id or "") else None,
         version=text("version"),
     )

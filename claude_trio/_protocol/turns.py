@@ -539,9 +539,11 @@ class TurnManager:
         held = self._turn.held
         if record.uuid is None:  # bookkeeping, on which nothing hangs
             return
-        for early in [other for other in held if other.parent_uuid == record.uuid]:
-            held.remove(early)
-            self._follow(early, now)
+        early = [other for other in held if other.parent_uuid == record.uuid]
+        # Before any is followed, which may release others, or end the turn.
+        held[:] = [other for other in held if other not in early]
+        for each in early:
+            self._follow(each, now)
 
     def _emit(self, record: Record, signal: Signal) -> None:
         self._turn.note(record, signal)

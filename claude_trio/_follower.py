@@ -25,7 +25,7 @@ from ._protocol.status import Status
 from ._protocol.table import Command
 from ._protocol.turns import TurnManager
 from ._pty import PtyClaudeProcess
-from .errors import MessageParseError
+from .errors import BackendError, MessageParseError
 from .options import BackendOptions
 
 #: Seconds until a call is told of without its record: one whose message has ended has it in 0.2,
@@ -56,14 +56,15 @@ class Follower:
         session_id: The conversation.
         config_directory: Where its CLI keeps its sessions.
         notices: Tells when a file was written.
-        on_cleared: Called when the CLI has begun an empty conversation in the place of this one.
+        on_cleared: Called with the id of the empty conversation that the CLI has begun in the place of
+            this one; to be answered with `follow`.
     """
 
     options: BackendOptions
     session_id: str
     _config_directory: Path
     _notices: FileNotices
-    _on_cleared: Callable[[], None]
+    _on_cleared: Callable[[str], None]
     turns: TurnManager = attrs.field(factory=TurnManager)
     files: SessionFiles = attrs.field(init=False)
     delivery: Delivery = attrs.field(init=False)
@@ -87,6 +88,11 @@ class Follower:
             self._notices,
             self._unreadable,
         )
+
+    def follow(self, session_id: str) -> None:
+        """Follow another conversation from its beginning, which the CLI has begun meanwhile."""
+        self.files.follow(session_id)
+        self.session_id = session_id
 
     def go_on(self) -> None:
         """Say that a paused turn goes on."""
@@ -121,6 +127,7 @@ class Follower:
 
         Raises:
             OSError: They cannot be read.
+            BackendError: The session cannot go on, and there is no turn that could be told.
         """
         now = trio.current_time()
         if not self.delivery.behind:
@@ -198,29 +205,29 @@ class Follower:
 
         Raises:
             OSError: It cannot be read.
+            BackendError: As for `look`.
         """
         status = self.files.read_status()
         if status.session_id not in {None, self.session_id}:
-            self._follow(str(status.session_id))
+            self.feed(self.files.read_last_records())
+            self._on_cleared(str(status.session_id))
         self.turns.observe(status, trio.current_time())
         return status
 
-    def _follow(self, session_id: str) -> None:
-        self.feed(self.files.read_last_records())
-        self.files.follow(session_id)
-        self.session_id = session_id
-        self._on_cleared()
-
     def _unreadable(self, error: MessageParseError) -> None:
         error.session_id = self.session_id
+        failure: BackendError
         try:
             self.options.on_parse_error(error)
         except MessageParseError as exc:
-            self.turns.fail(exc)
+            failure = exc
         except Exception as exc:  # noqa: BLE001 - it is the caller's; it is raised to the caller
             failure = failures.callback_failed("on_parse_error", exc, self.session_id)
             failure.__cause__ = exc
-            self.turns.fail(failure)
+        else:
+            return
+        if not self.turns.fail(failure):
+            raise failure  # whoever looks ends the session by it
 
     def _key_after(self, outcome: Outcome, process: PtyClaudeProcess) -> bytes:
         """Return the key that makes the input box ready for the next prompt."""

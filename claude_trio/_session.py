@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Container, Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,7 @@ _LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has en
 _END_MARGIN: Final = 1.0  # seconds on top of a grace, for a slow machine
 #: What may be over at the next look: no descriptor left, or a signal.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EINTR})
+_logger = logging.getLogger("claude_trio")
 
 
 @attrs.define(eq=False)
@@ -273,27 +275,28 @@ class Session:
 
     @contextlib.contextmanager
     def _locked(self, *, required: bool) -> Generator[None, None, None]:
-        self._hold(required=required)
+        self._hold(self.session_id, required=required)
         try:
             yield
         except BaseException:
             self._release()
             raise
 
-    def _hold(self, *, required: bool) -> None:
-        """Lock the conversation against other backends.
+    def _hold(self, session_id: str, *, required: bool) -> None:
+        """Lock a conversation against other backends.
 
         Args:
+            session_id: The conversation.
             required: Whether somebody else can know its id already. For one that was just made up a
                 failure means that there can be no locks at all; nobody else can have it either.
         """
         try:
-            self._lock = SessionLock(self.config_directory, self.session_id)
+            self._lock = SessionLock(self.config_directory, session_id)
         except BlockingIOError:
-            raise failures.in_use(self.session_id) from None
+            raise failures.in_use(session_id) from None
         except OSError as exc:
             if required:
-                raise failures.not_locked(exc, self.session_id) from exc
+                raise failures.not_locked(exc, session_id) from exc
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -585,10 +588,8 @@ class Session:
         # The last records and the last screen may still be on their way.
         with trio.move_on_after(_LAST_WORDS):
             await process.drained.wait()
-        try:
+        with self._failing_alone():
             self._follower.feed(self._files.read_last_records())
-        except OSError as exc:
-            self._give_up(exc)
         if not self._started.is_set():
             self._start_failure = exit_error(self.session_id, process)
         self.turns.fail(self._death(process, "the turn cannot be finished"), died=True)
@@ -598,14 +599,11 @@ class Session:
         watch = StartupWatch(self.session_id)
         while True:
             self._files.begin_look()
-            try:
+            key = b""
+            with self._failing_alone(passing=_PASSING):
                 if not self._started.is_set():
                     self._check_start(watch, process)
                 key = self._follower.look(process)
-            except OSError as exc:
-                key = b""
-                if exc.errno not in _PASSING:
-                    self._give_up(exc)
             if key:
                 await self._press(key, process)
             self._close_turn()
@@ -625,19 +623,44 @@ class Session:
         if not pressed:
             self.stop()
 
-    def _give_up(self, reason: OSError) -> None:
-        """End the session, because its files cannot be read."""
-        failure = failures.unreadable(reason, self.session_id)
+    @contextlib.contextmanager
+    def _failing_alone(self, passing: Container[int] = ()) -> Generator[None, None, None]:
+        """Let what a look at the files raises end this session, and no other one.
+
+        Args:
+            passing: The numbers of errors that the next look may not meet any more.
+        """
+        try:
+            yield
+        except BackendError as exc:
+            self._give_up(exc)
+        except OSError as exc:
+            if exc.errno not in passing:
+                self._give_up(failures.unreadable(exc, self.session_id))
+        except Exception as exc:  # noqa: BLE001 - it is logged, and raised to whoever has the turn
+            failure = failures.defect(exc, self.session_id)
+            failure.__cause__ = exc
+            self._give_up(failure)
+
+    def _give_up(self, failure: BackendError) -> None:
+        """End the session by what its start or its turn fails by; a defect is logged besides."""
+        told = self.turns.fail(failure)
         if not self._started.is_set():
-            self._start_failure = failure
+            self._start_failure, told = failure, True
             self._started.set()
-        self.turns.fail(failure)
+        if failure.kind == "bug" or not told:
+            _logger.error("%s", failure, exc_info=failure.__cause__)
         self.stop()
 
-    def _go_on_empty(self) -> None:
-        """The CLI has begun an empty conversation in the place of this one."""
+    def _go_on_empty(self, session_id: str) -> None:
+        """Follow the CLI into an empty conversation that it has begun in the place of this one.
+
+        Raises:
+            SessionError: It is no new one, and somebody else is in it.
+        """
         self._release()
-        self._hold(required=False)
+        self._hold(session_id, required=False)
+        self._follower.follow(session_id)
         self._cleared = True
 
     def _check_start(self, watch: StartupWatch, process: PtyClaudeProcess) -> None:

@@ -177,8 +177,8 @@ class BackendOptions:
         include_partial_messages: Yield `TextDelta` events while the model writes: whole lines, as
             the CLI shows them, in order and before the block that has the whole text.
         on_parse_error: Called with the error for each line of a transcript that cannot be read; the
-            default logs it as a warning, and the turn goes on. What it raises fails the turn, and
-            ends its process.
+            default logs it as a warning, and the turn goes on. What it raises fails the turn, or is
+            logged between turns, and ends the process.
 
     Raises:
         ValueError: An argument has an impossible value, or two of them exclude each other; the

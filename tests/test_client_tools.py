@@ -541,7 +541,7 @@ async def test_a_call_that_was_answered_late_keeps_its_result(tmp_path: Path) ->
     # The session may look at its files before the call has left the line.
     given = ClientResult(({"type": "text", "text": "sun"},))
     options = BackendOptions(cwd=tmp_path)
-    follower = Follower(options, "s", tmp_path, FileNotices(), lambda: None)
+    follower = Follower(options, "s", tmp_path, FileNotices(), lambda _: None)
     follower.guest = Guest(follower)
     follower.delivery.inbox = Inbox(trio.current_time())
     made_at = trio.current_time() - 3600

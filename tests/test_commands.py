@@ -60,6 +60,25 @@ async def test_a_command_that_is_no_turn_is_an_error_and_the_next_call_works(
     assert 2 == len(api.conversations)
 
 
+async def test_a_command_that_goes_to_another_live_conversation_ends_its_own_alone(
+    options: Options,
+) -> None:
+    async with open_backend(options(allow_commands=True)) as backend:
+        for words in ("one", "two"):
+            await text_of(backend.complete(user(words)))
+        _, other = backend.sessions
+        history = [*user("one"), {"role": "assistant", "content": "ok"}]
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete([*history, *user(f"/resume {other.session_id}")]))
+        assert ("in_use", other.session_id) == (caught.value.kind, caught.value.session_id)
+        assert [other.pid] == [session.pid for session in backend.sessions]
+        history = [*user("two"), {"role": "assistant", "content": "ok"}]
+        again = backend.complete([*history, *user("still there?")])
+        assert await text_of(again) == "ok"
+        assert again.session is not None
+        assert other.pid == again.session.pid
+
+
 @pytest.mark.parametrize("words", ["exit", "!echo never", "/exit"])
 async def test_words_that_end_the_cli_or_run_a_shell_are_text(
     options: Options, api: LoopbackApi, words: str

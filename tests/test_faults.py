@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import warnings
@@ -35,6 +36,7 @@ from claude_trio import (
     open_backend,
 )
 from claude_trio._files import SessionFiles
+from claude_trio._follower import Follower
 from claude_trio._prompter import Prompter
 from claude_trio._sweep import find
 from claude_trio.testing import (
@@ -43,6 +45,7 @@ from claude_trio.testing import (
     Die,
     Echo,
     Fail,
+    FakeCLI,
     Gate,
     Hang,
     Raw,
@@ -1075,3 +1078,104 @@ async def test_a_defect_in_a_background_task_comes_out_as_one_error(
             await text_of(backend.complete(ask("hello")))
     assert "bug" == caught.value.kind
     assert "ZeroDivisionError" in str(caught.value)
+
+
+async def two_turns_that_wait(
+    backend: ClaudeCodeBackend, world: World, fake: FakeCLI
+) -> tuple[Turn, Turn, Path]:
+    """Begin two turns; return them, and the file that lets both go on to their answers."""
+    gate = world.root / "gate"
+    for _ in range(2):
+        fake.turn(Gate(gate), Echo())
+    turns = backend.complete(ask("hello")), backend.complete(ask("and you"))
+    with trio.fail_after(60):
+        for turn in turns:
+            assert isinstance(await turn.receive(), UserMessage)
+    return *turns, gate
+
+
+async def test_a_defect_that_one_session_comes_upon_ends_that_one_alone(
+    world: World,
+    make_fake: Fake,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        broken, sound, gate = await two_turns_that_wait(backend, world, fake)
+        assert broken.session is not None
+        broken_id, look = broken.session.session_id, Follower.look
+
+        def broken_look(follower: Follower, process: PtyClaudeProcess) -> bytes:
+            if follower.session_id == broken_id:
+                raise ZeroDivisionError
+            return look(follower, process)
+
+        monkeypatch.setattr(Follower, "look", broken_look)
+        with pytest.raises(BackendError, match="ZeroDivisionError") as caught:
+            await text_of(broken)
+        assert ("bug", broken_id) == (caught.value.kind, caught.value.session_id)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        (logged,) = [record for record in caplog.records if "defect" in record.message]
+        assert logged.exc_info is not None
+        assert caught.value.__cause__ is logged.exc_info[1]
+        assert [sound.session] == [*backend.sessions]
+        gate.touch()
+        assert await text_of(sound) == "echo: and you"
+
+
+async def test_a_cli_that_goes_to_another_live_conversation_ends_its_own_alone(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        strayed, sound, gate = await two_turns_that_wait(backend, world, fake)
+        (before,) = [each for each in backend.sessions if each != sound.session]
+        assert sound.session is not None
+        name_in_status(world, before.pid, sound.session.session_id)
+        with pytest.raises(SessionError) as caught:
+            await text_of(strayed)
+        assert ("in_use", sound.session.session_id) == (caught.value.kind, caught.value.session_id)
+        assert [sound.session.session_id] == [each.session_id for each in backend.sessions]
+        gate.touch()
+        assert await text_of(sound) == "echo: and you"
+        assert await text_of(backend.complete(ask("hello"))) == "echo: hello"
+
+
+async def test_a_cli_that_goes_to_another_live_conversation_between_turns_is_ended(
+    world: World, make_fake: Fake, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        for words in ("one", "two"):
+            assert await text_of(backend.complete(ask(words))) == f"echo: {words}"
+        strayed, sound = backend.sessions
+        name_in_status(world, strayed.pid, sound.session_id)
+        await until(lambda: len(backend.sessions) < 2)
+        assert [sound.session_id] == [each.session_id for each in backend.sessions]
+        assert [sound.session_id in record.message for record in caplog.records] == [True]
+        assert await text_of(backend.complete(ask("more", "two"))) == "echo: more"
+    assert 2 == len(fake.log("start"))
+
+
+def name_in_status(world: World, pid: int | None, session_id: str) -> None:
+    """Have the status file of a CLI at rest, or in a turn, say that it is in a conversation."""
+    path = world.config_dir / "sessions" / f"{pid}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sessionId": session_id}))
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 100_000, b'{"sessionId": "a/b"}', b'{"sessionId": "a\\u0000b"}']
+)
+async def test_a_status_file_that_makes_no_sense_says_nothing(
+    world: World, make_fake: Fake, text: bytes
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake)) as backend:
+        odd, sound, gate = await two_turns_that_wait(backend, world, fake)
+        (session,) = [each for each in backend._sessions if each.inbox is odd._inbox]
+        (world.config_dir / "sessions" / f"{session.info.pid}.json").write_bytes(text)
+        session._follower.look_at_status()
+        gate.touch()
+        assert await text_of(odd) == "echo: hello"
+        assert await text_of(sound) == "echo: and you"

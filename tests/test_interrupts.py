@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 import trio.testing
-from asking import Fake
+from asking import Fake, until
 from asking import fake_options as options
 
 from claude_trio import (
@@ -287,6 +287,31 @@ async def test_what_the_callback_raises_fails_the_turn(
             await reply_to(backend, "hello")
         assert kind == caught.value.kind
         assert isinstance(caught.value.__cause__, KeyError) == (kind == "callback")
+        assert await reply_to(backend, "next") == "echo: next"
+    assert 2 == len(fake.log("start"))
+
+
+@pytest.mark.parametrize(
+    ("callback", "words"),
+    [(refuse, "cannot read this line"), (break_down, "on_parse_error raised KeyError('mine')")],
+)
+async def test_what_the_callback_raises_between_turns_is_logged_and_ends_the_process(
+    world: World,
+    make_fake: Fake,
+    caplog: pytest.LogCaptureFixture,
+    callback: Callable[[MessageParseError], None],
+    words: str,
+) -> None:
+    fake = make_fake()
+    async with open_backend(options(world, fake, on_parse_error=callback)) as backend:
+        assert await reply_to(backend, "hello") == "echo: hello"
+        (session,) = backend.sessions
+        with session.transcript.open("ab") as transcript:
+            transcript.write(b"not json\n")
+        await until(lambda: not backend.sessions)
+        (logged,) = caplog.records
+        assert "ERROR" == logged.levelname
+        assert words in logged.message
         assert await reply_to(backend, "next") == "echo: next"
     assert 2 == len(fake.log("start"))
 

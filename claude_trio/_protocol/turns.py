@@ -362,17 +362,23 @@ class TurnManager:
             return None
         return self._do(step, signal, None, now)
 
-    def fail(self, error: BackendError, *, died: bool = False) -> None:
+    def fail(self, error: BackendError, *, died: bool = False) -> bool:
         """End the turn, if one is open, with an error from outside.
 
         Args:
             error: What its consumer is to meet.
             died: Whether the process is gone.
+
+        Returns:
+            Whether a turn was open.
         """
+        if self.state not in OPEN:
+            return False
         if died and self.state is State.CLOSING:
             self._close()  # its own end was read
-        elif self.state in OPEN:
+        else:
             self._end("died" if died else "failed", error=error, reusable=False)
+        return True
 
     def doom(self, error: BackendError) -> bool:
         """Let the open turn fail by an error of the caller's own, however it ends; the first counts.

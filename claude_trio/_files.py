@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -152,12 +152,11 @@ class SessionFiles:
         """Whether `read_records` stopped at its bound, before the end of the transcript."""
         return self._watcher.behind
 
-    def read_last_records(self) -> list[Record]:
-        """Return all records that are new, of a process that writes no more."""
-        records = self._watcher.read()
+    def read_last_records(self) -> Iterator[Record]:
+        """Return all records that are new, of a process that writes no more, as they are read."""
+        yield from self._watcher.read()
         while self._watcher.behind:
-            records += self._watcher.read()
-        return records
+            yield from self._watcher.read()
 
     def read_status(self) -> Status:
         """Return what the status file says now; an empty status while it says nothing."""

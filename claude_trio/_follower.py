@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -73,6 +74,8 @@ class Follower:
     #: What the CLI is to the host server, while it may ask there.
     guest: Guest | None = None
     _give_up_at: float | None = None
+    #: What was read of the transcript and not taken yet.
+    _unfed: collections.deque[Record] = attrs.field(factory=collections.deque)
 
     def __attrs_post_init__(self) -> None:
         self.delivery = Delivery(self.turns)
@@ -183,14 +186,20 @@ class Follower:
         return any(call.is_that_of(block) for block in self.turns.asked.values())
 
     def feed(self, records: Iterable[Record]) -> None:
-        """Take new records of the transcript, and what subagents have written before them."""
+        """Take new records of the transcript, and what subagents have written before them.
+
+        Raises:
+            OSError: Some cannot be read just now; those that were read are taken at the next call.
+        """
         now = trio.current_time()
-        records = tuple(records)
-        self.cost_watch.feed(records)
-        for record in records:
+        self._unfed.extend(records)
+        while self._unfed:
+            record = self._unfed[0]
             # A tool's result, or the end of the turn: what a subagent said came before.
             if record.type in {"user", "system"}:
                 self._feed_subagents(now)
+            self._unfed.popleft()  # not before: those of subagents may not be to be read just now
+            self.cost_watch.feed((record,))
             if (problem := self.delivery.verify(record)) is not None:
                 self.turns.fail(failures.not_seen(problem, self.session_id))
             self.delivery.put(self.turns.feed(record, now))

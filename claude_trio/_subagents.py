@@ -44,13 +44,21 @@ class SubagentFiles:
             self._watchers[path.name] = (watcher, call)
 
     def read(self) -> list[tuple[Record, str]]:
-        """Return the records that are new, each with the tool call whose subagent wrote it."""
+        """Return the records that are new, each with the tool call whose subagent wrote it.
+
+        Raises:
+            OSError: They cannot be read; none is lost.
+        """
         self._look_for_new()
-        return [
-            (record, tool_use_id)
-            for watcher, tool_use_id in self._watchers.values()
-            for record in watcher.read()
-        ]
+        new: list[tuple[Record, str]] = []
+        for watcher, tool_use_id in self._watchers.values():
+            try:
+                new += [(record, tool_use_id) for record in watcher.read()]
+            except OSError:
+                if new:
+                    break  # of the others at the next look, which meets it again
+                raise
+        return new
 
     def _look_for_new(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -33,8 +34,14 @@ from claude_trio import (
     open_backend,
     open_pty_process,
 )
+from claude_trio._files import SessionFiles
+from claude_trio._jsonl import JsonlWatcher
+from claude_trio._notices import FileNotices
+from claude_trio._protocol.normalize import normalize
+from claude_trio._protocol.records import Record, parse_record
 from claude_trio._sweep import find
 from claude_trio.testing import (
+    Answer,
     CloseTerminal,
     Echo,
     Gate,
@@ -42,9 +49,11 @@ from claude_trio.testing import (
     LoopbackApi,
     Raw,
     Reply,
+    Result,
     Sleep,
     Spawn,
     World,
+    tool_use,
 )
 
 NoRoom: TypeAlias = Callable[..., contextlib.AbstractContextManager[None]]
@@ -350,6 +359,57 @@ async def test_a_turn_goes_on_when_there_are_descriptors_again(
             assert "not_started" == caught.value.kind
         assert await text_of(turn) == "echo: hello"
         assert await text_of(backend.complete(ask("and you"))) == "echo: and you"
+
+
+async def test_no_record_is_lost_for_want_of_a_descriptor(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+    call = tool_use("Bash", {"command": "x"}, id="toolu_1")
+    fake.turn(Answer(call, stop_reason="tool_use"), Result("toolu_1", "done"), Echo())
+    read_records, read_subagents = SessionFiles.read_records, SessionFiles.read_subagents
+    exhausted = False
+
+    def read(files: SessionFiles) -> list[Record]:
+        nonlocal exhausted
+        records = read_records(files)
+        exhausted = bool(records)
+        return records
+
+    def read_once_more(files: SessionFiles) -> list[tuple[Record, str]]:
+        nonlocal exhausted
+        if exhausted:  # for a moment, behind each read of the transcript
+            exhausted = False
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read_subagents(files)
+
+    monkeypatch.setattr(SessionFiles, "read_records", read)
+    monkeypatch.setattr(SessionFiles, "read_subagents", read_once_more)
+    async with open_backend(faked(world, fake)) as backend:
+        turn = backend.complete(ask("hello"))
+        with trio.fail_after(60):
+            events = [event async for event in turn]
+        assert turn.session is not None
+        written = map(parse_record, turn.session.transcript.read_bytes().splitlines())
+        told = [record.uuid for record in written if normalize(record) is not None]
+        assert told == [event.uuid for event in events[:-1]]
+
+
+def test_the_last_records_are_kept_as_far_as_they_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(watcher: JsonlWatcher) -> list[Record]:
+        if watcher.behind:
+            raise OSError(errno.EMFILE, "Too many open files")
+        watcher.behind = True
+        return [Record(type="one"), Record(type="two")]
+
+    monkeypatch.setattr(JsonlWatcher, "read", read)
+    files = SessionFiles(tmp_path, tmp_path, "session", FileNotices())
+    kept: list[Record] = []
+    with pytest.raises(OSError, match="Too many"):
+        kept.extend(files.read_last_records())
+    assert ["one", "two"] == [record.type for record in kept]
 
 
 async def test_without_a_descriptor_for_the_editor_a_turn_fails_and_the_next_call_works(

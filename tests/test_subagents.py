@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from transcripts import Script, text, to_line, to_record, tool_use
 
 from claude_trio import AssistantMessage, MessageParseError, TurnManager
+from claude_trio._jsonl import JsonlWatcher
+from claude_trio._protocol.records import Record
 from claude_trio._subagents import SubagentFiles
 
 SUBAGENT: dict[str, Any] = {"isSidechain": True, "agentId": "a1"}
@@ -52,6 +55,26 @@ def test_several_subagents_are_told_apart(files: SubagentFiles, folder: Path) ->
     begin(folder, "a1", "toolu_1")
     begin(folder, "a2", "toolu_2")
     assert ["toolu_1", "toolu_2"] == [call for _, call in files.read()]
+
+
+def test_what_was_read_is_not_lost_with_what_cannot_be_read_just_now(
+    files: SubagentFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(folder, "a1", "toolu_1")
+    begin(folder, "a2", "toolu_2")
+    read = JsonlWatcher.read
+
+    def exhausted(watcher: JsonlWatcher) -> list[Record]:
+        if watcher.path.name == "agent-a2.jsonl":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(watcher)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JsonlWatcher, "read", exhausted)
+        assert ["toolu_1"] == [call for _, call in files.read()]
+        with pytest.raises(OSError, match="Too many"):
+            files.read()
+    assert ["toolu_2"] == [call for _, call in files.read()]
 
 
 @pytest.mark.parametrize("meta", ["", "{", "[]", "5", '{"toolUseId": 5}', "{}"])

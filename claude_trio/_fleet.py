@@ -249,6 +249,7 @@ class Fleet:
             self.pool.ask(ticket)
         session = ticket.session
         if session is None:
+            self.pool.withdraw(ticket)
             raise failures.in_use(session_id)
         self.pool.keep(ticket)
         self.reserve.taken(session)
@@ -282,6 +283,9 @@ class Fleet:
     # -- what sessions tell -------------------------------------------------------------------------
 
     def _rest(self, session: Session) -> None:
+        if session.idle_since is not None and session not in self.pool.idle:
+            session.stop()  # whoever was just given it wants the conversation that it was in
+            return
         spare = session.turn_count == 0
         limit = self.options.idle_timeout
         session.rest(math.inf if limit is None or spare else limit)

@@ -662,6 +662,12 @@ class Session:
         self._hold(session_id, required=False)
         self._follower.follow(session_id)
         self._cleared = True
+        if self.idle_since is not None:  # nobody else takes note of it between turns
+            self._begin_anew()
+            self.on_idle(self)
+
+    def _begin_anew(self) -> None:
+        self.exchanges, self._cleared, self.continued = (), False, False
 
     def _check_start(self, watch: StartupWatch, process: PtyClaudeProcess) -> None:
         status = self._follower.look_at_status()
@@ -711,7 +717,7 @@ class Session:
     def _note_exchange(self, outcome: Outcome) -> None:
         """Keep what the conversation has lived through."""
         if self._cleared:
-            self.exchanges, self._cleared, self.continued = (), False, False
+            self._begin_anew()
         elif self.prompt is not None and not outcome.restored:
             lived = exchange_of(self.prompt.prompt, self._lived_events())
             self.exchanges = extended(self.exchanges, lived)

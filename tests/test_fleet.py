@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 import warnings
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from claude_trio import (
 )
 from claude_trio._backend import _check_past
 from claude_trio._lock import _NAME, SessionLock
+from claude_trio._pool import Ticket
 from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.past import find_end
 from claude_trio._protocol.transcript import project_key, write_transcript
@@ -363,6 +365,51 @@ async def test_the_sessions_are_shown_as_they_are(world: World, fake: FakeCLI) -
                 *(busy.idle_since, busy.context_tokens),
             )
         assert 1 == idle.turns
+
+
+async def begin_another(session: Session, world: World) -> str:
+    """Have the CLI of an idle session say that it has begun another conversation; return its id."""
+    path, new = world.config_dir / "sessions" / f"{session.info.pid}.json", str(uuid.uuid4())
+    await until(lambda: "idle" == json.loads(path.read_text())["status"])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sessionId": new}))
+    session._follower.look_at_status()
+    return new
+
+
+async def test_a_conversation_that_was_begun_anew_between_turns_is_known_as_that(
+    world: World, fake: FakeCLI
+) -> None:
+    async with open_backend(options(world, fake, max_sessions=2)) as backend:
+        first = await answer(backend.complete(ask("one")))
+        (session,), pool = backend._sessions, backend._fleet.pool
+        new = await begin_another(session, world)
+        assert [new] == [each.session_id for each in backend.sessions]
+        # Who continues what was before gets another process.
+        second = await answer(backend.complete(ask("two", "one")))
+        assert pid_of(first) != pid_of(second)
+        assert session is backend._fleet.take(new)
+        with pytest.raises(SessionError, match="is in session"):
+            backend._fleet.take(new)  # it is not free any more
+        assert (2, 0) == (pool.places, pool.waiting)
+        session.stop()
+
+
+async def test_a_session_that_is_given_away_and_begins_anew_is_of_no_use(
+    world: World, fake: FakeCLI
+) -> None:
+    async with open_backend(options(world, fake)) as backend:
+        first = await answer(backend.complete(ask("one")))
+        (session,), pool = backend._sessions, backend._fleet.pool
+        ticket: Ticket[Session] = Ticket(session.session_id)
+        pool.ask(ticket)
+        assert session is ticket.session
+        await begin_another(session, world)
+        assert session not in pool.idle
+        assert not session.claim()
+        pool.keep(ticket)
+        await session.wait()
+        second = await answer(backend.complete(ask("two", "one")))
+        assert pid_of(first) != pid_of(second)
 
 
 async def test_a_session_can_be_closed(world: World, fake: FakeCLI) -> None:

@@ -144,7 +144,7 @@ class Follower:
         self.delivery.put_live()
         if self.guest is not None:
             self.guest.observe(unwanted=self.delivery.unwanted)
-        if self._pause_is_due(now):
+        if command is None and self._pause_is_due(now):
             self.turns.pause()
             return b""
         if command is Command.PRESS_ENTER:

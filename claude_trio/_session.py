@@ -424,13 +424,9 @@ class Session:
         )
         try:
             await prompter.reach_prompt()
-            inbox = await self._type(process, prompter, conversation)
+            return await self._type(process, prompter, conversation, is_command=command is not None)
         except ProcessError:
             pass
-        else:
-            if command is not None:
-                self.prompt, self._differs = None, True
-            return inbox
         # The terminal is closed a moment before the process can be reaped.
         with trio.move_on_after(_LAST_WORDS):
             await process.wait()
@@ -451,7 +447,12 @@ class Session:
         return inbox
 
     async def _type(
-        self, process: PtyClaudeProcess, prompter: Prompter, conversation: Conversation
+        self,
+        process: PtyClaudeProcess,
+        prompter: Prompter,
+        conversation: Conversation,
+        *,
+        is_command: bool,
     ) -> Inbox:
         text = conversation.prompt_text or ""
         begun = trio.current_time()
@@ -462,6 +463,8 @@ class Session:
             # A dialog may have come up meanwhile, and Enter would answer it.
             prompter.require_prompt()
             inbox = self._open_inbox(conversation, begun)
+            if is_command:  # now, since the turn may be over before this goes on
+                self.prompt, self._differs = None, True
             self.turns.submit(text, trio.current_time())
             await process.write(keys.ENTER)
             return inbox

@@ -25,6 +25,7 @@ from claude_trio import (
     TextDelta,
     ToolResultBlock,
     ToolUseBlock,
+    TurnManager,
     UserMessage,
     open_backend,
 )
@@ -33,6 +34,7 @@ from claude_trio._host.client import ClientCall
 from claude_trio._host.guest import Guest
 from claude_trio._inbox import Inbox
 from claude_trio._notices import FileNotices
+from claude_trio._protocol import keys
 from claude_trio._protocol.client_tools import (
     MADE_UP,
     ClientResult,
@@ -42,6 +44,7 @@ from claude_trio._protocol.client_tools import (
     with_ids,
 )
 from claude_trio._protocol.messages import check_messages
+from claude_trio._protocol.table import Command
 from claude_trio.testing import LoopbackApi, Reply, World, text, thinking, tool_use
 
 WEATHER = {
@@ -553,6 +556,21 @@ async def test_a_call_that_was_answered_late_keeps_its_result(tmp_path: Path) ->
         follower.guest.calls.give({"toolu_A": block}, {"toolu_A": given})
         assert not follower._pause_is_due(trio.current_time())
         assert given == call.result
+
+
+async def test_a_key_that_is_due_is_pressed_before_the_turn_is_handed_to_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Follower(BackendOptions(cwd=tmp_path), "s", tmp_path, FileNotices(), lambda _: None)
+    follower.turns.resume(trio.current_time())
+    due = [Command.DISMISS, None]
+    monkeypatch.setattr(TurnManager, "tick", lambda *_: due.pop(0))
+    monkeypatch.setattr(Follower, "_pause_is_due", lambda *_: True)
+    process: Any = None  # nobody looks at it
+    assert keys.ESCAPE == follower.look(process)
+    assert not follower.turns.paused
+    assert b"" == follower.look(process)
+    assert follower.turns.paused
 
 
 def test_results_are_put_into_the_words_of_mcp() -> None:

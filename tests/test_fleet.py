@@ -25,6 +25,7 @@ from asking import fake_options as options
 
 from claude_trio import (
     ClaudeCodeBackend,
+    PtyClaudeProcess,
     SessionError,
     StartupError,
     Turn,
@@ -33,6 +34,7 @@ from claude_trio import (
 from claude_trio._backend import _check_past
 from claude_trio._lock import _NAME, SessionLock
 from claude_trio._pool import Ticket
+from claude_trio._protocol import keys
 from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.past import find_end
 from claude_trio._protocol.transcript import project_key, write_transcript
@@ -365,6 +367,26 @@ async def test_the_sessions_are_shown_as_they_are(world: World, fake: FakeCLI) -
                 *(busy.idle_since, busy.context_tokens),
             )
         assert 1 == idle.turns
+
+
+async def test_a_compaction_that_is_over_at_once_is_nothing_that_was_said(
+    world: World, fake: FakeCLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_backend(options(world, fake)) as backend:
+        await answer(backend.complete(ask("one")))
+        (session,) = backend._sessions
+        write = PtyClaudeProcess.write
+
+        async def slow(process: PtyClaudeProcess, data: bytes) -> None:
+            await write(process, data)
+            if data == keys.ENTER:
+                await until(lambda: session.inbox is None)
+
+        monkeypatch.setattr(PtyClaudeProcess, "write", slow)
+        with pytest.raises(SessionError) as caught:
+            await backend.compact(session.session_id)
+        assert "not_compacted" == caught.value.kind  # the stand-in has just echoed it
+        assert 1 == len(session.exchanges)
 
 
 async def begin_another(session: Session, world: World) -> str:

@@ -54,6 +54,7 @@ _ANSWERED_DIALOG: Final = 5.0  # seconds in which a dialog goes away that a call
 #: By which a caller has the CLI write its debug file elsewhere.
 _DEBUG_FLAGS: Final = frozenset({"debug", "debug-file"})
 _LAST_WORDS: Final = 0.5  # seconds for the last output of a process that has ended
+_INTERVAL: Final = 0.05  # seconds between two tries to read them
 _END_MARGIN: Final = 1.0  # seconds on top of a grace, for a slow machine
 #: What may be over at the next look: no descriptor left, or a signal.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EINTR})
@@ -462,6 +463,8 @@ class Session:
             await prompter.put(text, self._way)
             # A dialog may have come up meanwhile, and Enter would answer it.
             prompter.require_prompt()
+            if self._cleared and (self.exchanges or self.continued):
+                raise Unusable  # what the prompt goes on from is not there any more
             inbox = self._open_inbox(conversation, begun)
             if is_command:  # now, since the turn may be over before this goes on
                 self.prompt, self._differs = None, True
@@ -591,12 +594,23 @@ class Session:
         # The last records and the last screen may still be on their way.
         with trio.move_on_after(_LAST_WORDS):
             await process.drained.wait()
-        with self._failing_alone():
-            self._follower.feed(self._files.read_last_records())
+        await self._read_last_records()
         if not self._started.is_set():
             self._start_failure = exit_error(self.session_id, process)
         self.turns.fail(self._death(process, "the turn cannot be finished"), died=True)
         self._follower.delivery.put(self.turns.take())
+
+    async def _read_last_records(self) -> None:
+        """Read what a process has written that is gone, again where that may pass, for a moment."""
+        await trio.lowlevel.checkpoint()
+        until = trio.current_time() + _LAST_WORDS
+        while not self._scope.cancel_called:
+            with self._failing_alone(_PASSING if trio.current_time() < until else ()):
+                self._follower.feed(self._files.read_last_records())
+                until = -math.inf  # these are all
+            if until == -math.inf:
+                return
+            await trio.sleep(_INTERVAL)
 
     async def _poll(self, process: PtyClaudeProcess) -> None:
         watch = StartupWatch(self.session_id)

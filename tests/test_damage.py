@@ -11,7 +11,7 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,6 +43,7 @@ from claude_trio._sweep import find
 from claude_trio.testing import (
     Answer,
     CloseTerminal,
+    Die,
     Echo,
     Gate,
     Hang,
@@ -393,6 +394,28 @@ async def test_no_record_is_lost_for_want_of_a_descriptor(
         written = map(parse_record, turn.session.transcript.read_bytes().splitlines())
         told = [record.uuid for record in written if normalize(record) is not None]
         assert told == [event.uuid for event in events[:-1]]
+
+
+async def test_the_last_words_of_a_process_are_read_when_there_are_descriptors_again(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = make_fake()
+    fake.turn(Answer("hi"), Die())
+    read, tries = SessionFiles.read_last_records, 0
+
+    def exhausted(files: SessionFiles) -> Iterator[Record]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(files)
+
+    monkeypatch.setattr(SessionFiles, "read_last_records", exhausted)
+    async with open_backend(faked(world, fake)) as backend:
+        with pytest.raises(ProcessError) as caught:
+            await text_of(backend.complete(ask("hello")))
+        assert "died" == caught.value.kind
+        assert 2 == tries
 
 
 def test_the_last_records_are_kept_as_far_as_they_were_read(

@@ -34,6 +34,7 @@ from claude_trio import (
 from claude_trio._backend import _check_past
 from claude_trio._lock import _NAME, SessionLock
 from claude_trio._pool import Ticket
+from claude_trio._prompter import Prompter
 from claude_trio._protocol import keys
 from claude_trio._protocol.history import parse_messages
 from claude_trio._protocol.past import find_end
@@ -414,6 +415,26 @@ async def test_a_conversation_that_was_begun_anew_between_turns_is_known_as_that
             backend._fleet.take(new)  # it is not free any more
         assert (2, 0) == (pool.places, pool.waiting)
         session.stop()
+
+
+async def test_a_prompt_is_not_sent_to_a_conversation_that_is_begun_anew_meanwhile(
+    world: World, fake: FakeCLI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_backend(options(world, fake)) as backend:
+        first = await answer(backend.complete(ask("one")))
+        (session,) = backend._sessions
+        put, typed = Prompter.put, []
+
+        async def cleared_meanwhile(prompter: Prompter, text: str, way: keys.Way) -> None:
+            await put(prompter, text, way)
+            typed.append(text)
+            if len(typed) == 1:
+                await begin_another(session, world)
+
+        monkeypatch.setattr(Prompter, "put", cleared_meanwhile)
+        second = await answer(backend.complete(ask("two", "one")))
+        assert pid_of(first) != pid_of(second)
+        assert resumed(second)
 
 
 async def test_a_session_that_is_given_away_and_begins_anew_is_of_no_use(

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from asking import Endless
+from asking import Endless, until
 
 from claude_trio import Allow, BackendOptions, Deny, PermissionRequest, ProcessError, tool
 from claude_trio._host import server as server_module
@@ -266,6 +266,42 @@ async def test_a_callback_goes_when_its_client_does(tmp_path: Path) -> None:
                 await stream.aclose()
                 await wait.ended.wait()
             host.close()
+
+
+async def test_a_callback_that_fails_while_it_goes_costs_nobody_else_anything(
+    tmp_path: Path,
+) -> None:
+    begun, oops = trio.Event(), ValueError("could not say goodbye")
+
+    async def helper() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise oops
+
+    async def decide(_: PermissionRequest) -> Allow | Deny:
+        if begun.is_set():
+            return Allow()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(helper)
+            begun.set()
+            await trio.sleep_forever()
+        raise AssertionError
+
+    async with running(BackendOptions(cwd=tmp_path, on_permission=decide)) as host:
+        session = FakeSession()
+        guest, other = host.admit(session), host.admit(FakeSession())
+        with trio.fail_after(60):
+            async with await trio.open_tcp_stream("127.0.0.1", port_of(host)) as stream:
+                await stream.send_all(raw(guest, host))
+                await begun.wait()
+        await until(lambda: session.raised)
+        status, answer = await exchange(host, raw(other, host))
+        assert (200, "allow") == (status, decision(answer))
+    ((name, reason),) = session.raised
+    assert "on_permission" == name
+    assert isinstance(reason, ExceptionGroup)
+    assert (oops,) == reason.exceptions
 
 
 @contextlib.asynccontextmanager

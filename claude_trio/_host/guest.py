@@ -172,6 +172,13 @@ class Guest:
         except Exception as exc:
             self.failed(name, exc)
             raise NoAnswer(f"{name} failed") from exc
+        except BaseExceptionGroup as group:
+            # It was cancelled because its client went, and its own nursery failed over that.
+            cancelled, rest = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(rest, ExceptionGroup):
+                raise
+            self.failed(name, rest)
+            raise cancelled from None
 
     def failed(self, name: str, reason: Exception) -> None:
         """Let the turn fail by what a callback raised, or by what it returned."""

@@ -477,17 +477,18 @@ class Session:
             session_id=self.session_id,
         )
 
-    async def steer(self, conversation: Conversation) -> None:
-        """Add a text to the turn that runs; return when the CLI has taken it.
+    async def steer(self, conversation: Conversation, inbox: Inbox) -> None:
+        """Add a text to a turn that runs; return when the CLI has taken it.
 
         Cancelled before the typing begins, nothing is sent; later on, that stops the waiting only.
 
         Args:
             conversation: The text, as a prompt.
+            inbox: Where the events of the turn go.
 
         Raises:
             ValueError: It cannot be typed exactly.
-            SessionError: No turn runs that it could be added to, or the CLI did not take it.
+            SessionError: The turn does not run any more, or the CLI did not take it.
         """
         process, way = self._process, self.ways.of(conversation)
         text = conversation.prompt_text or ""
@@ -499,7 +500,8 @@ class Session:
         prompter = Prompter(process, self._follower, self._editor, self.ways, first=True)
         async with self._steering:
             grace = self.options.interrupt_grace
-            await Steering(process, self._follower, prompter, grace).send(text, way)
+            steering = Steering(process, self._follower, inbox, prompter, grace)
+            await steering.send(text, way)
 
     def look_now(self) -> None:
         """Look at once at what has changed: at the files, or at what the consumer wants."""

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._follower import Follower
+from ._inbox import Inbox
 from ._prompter import Prompter, Unusable
 from ._protocol import failures, keys
 from ._protocol.table import State
@@ -26,17 +27,19 @@ _GAP: Final = 0.15
 
 @attrs.frozen(eq=False)
 class Steering:
-    """Adds to the turn of one session.
+    """Adds to one turn of a session.
 
     Args:
         process: The CLI.
         follower: Knows what the CLI is doing.
+        inbox: Where the events of the turn go; another turn may begin meanwhile.
         prompter: Types.
         grace: Seconds that the typing may take.
     """
 
     _process: PtyClaudeProcess
     _follower: Follower
+    _inbox: Inbox
     _prompter: Prompter
     _grace: float
 
@@ -93,7 +96,8 @@ class Steering:
     @property
     def _runs(self) -> bool:
         follower = self._follower
-        return follower.in_turn and follower.turns.outcome is None
+        ours = follower.delivery.inbox is self._inbox
+        return ours and follower.in_turn and follower.turns.outcome is None
 
     @property
     def _in_the_way(self) -> bool:

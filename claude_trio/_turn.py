@@ -275,7 +275,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         if self._session is None or self._inbox is None or self._inbox.outcome is not None:
             session_id = self._session.session_id if self._session is not None else None
             raise failures.not_steered("it does not run", session_id)
-        await self._session.steer(words)
+        await self._session.steer(words, self._inbox)
 
     async def aclose(self) -> None:
         """Close the turn. One that runs is interrupted, and the CLI settles, before this returns.

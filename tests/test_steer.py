@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from asking import Options, bash
+from asking import Options, bash, until
 
 from claude_trio import (
     Allow,
@@ -120,6 +120,45 @@ async def test_behind_an_answer_the_turn_goes_on(options: Options, api: Loopback
         more = [*PROMPT, {"role": "assistant", "content": "Second."}, *PROMPT]
         assert "Still here." == await backend.complete(more).get_final_text()
         assert [session.pid] == [each.pid for each in backend.sessions]
+
+
+async def test_what_is_for_one_turn_is_never_typed_into_the_next(
+    options: Options, api: LoopbackApi
+) -> None:
+    """It waits for its turn at the box, while the other turn takes the place of its own."""
+    held = trio.Event(), trio.Event()
+    api.reply("First.", hold_before=held[0])
+    api.reply("Second.", hold_before=held[1])
+    refused: list[str] = []
+    events: list[Event] = []
+    async with open_backend(options()) as backend:
+        first = backend.complete(PROMPT)
+        more = [*PROMPT, {"role": "assistant", "content": "First."}, *PROMPT]
+        second = backend.complete(more)
+
+        async def steer() -> None:
+            with pytest.raises(SessionError, match="it is over") as caught:
+                await first.steer("for the first one alone")
+            refused.append(caught.value.kind)
+
+        async def read_both() -> None:
+            await read(first, [])
+            await read(second, events)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_both)
+            with trio.fail_after(60):
+                await api.wait_until_held(held[0])
+                (session,) = backend._sessions
+                async with session._steering:
+                    nursery.start_soon(steer)
+                    await until(lambda: session._steering.statistics().tasks_waiting)
+                    held[0].set()
+                    await api.wait_until_held(held[1])
+                await until(lambda: refused)
+            held[1].set()
+        assert ["not_steered"] == refused
+        assert (["go"], ["Second."]) == (prompts(events), answers(events))
 
 
 async def test_an_interrupt_before_the_model_was_told_ends_the_process(

@@ -13,6 +13,7 @@ import trio
 from ._inbox import Inbox
 from ._protocol import failures
 from ._protocol.history import Conversation, parse_messages
+from ._protocol.outcome import Outcome, make_result
 from ._session import Session
 from ._session_info import SessionInfo
 from ._util import NoPublicConstructor
@@ -70,7 +71,7 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._busy = False
         self._closed = False
         self._interrupted = False
-        #: Cancelled by a task that closes the turn while another one begins it.
+        #: Cancelled by a task that closes or interrupts the turn while another one begins it.
         self._beginning = trio.CancelScope()
         #: Set when the turn has begun, or could not.
         self._begun = trio.Event()
@@ -147,8 +148,10 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
                     self._session, self._inbox = await self._begin(self._conversation)
             finally:
                 self._begun.set()
-            if self._inbox is None or self._closed:
+            if self._closed:
                 raise trio.ClosedResourceError("this turn was closed while it began")
+            if self._inbox is None:
+                self._inbox = _never_begun()
             self._inbox.interrupted = self._interrupted
             if self._options.turn_timeout is not None and self._deadline == math.inf:
                 self._deadline = self._inbox.opened_at + self._options.turn_timeout
@@ -176,6 +179,8 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         self._session = self._inbox = None
         self._interrupted = inbox.interrupted
         self._beginning, self._begun = trio.CancelScope(), trio.Event()
+        if self._interrupted:
+            self._beginning.cancel(reason="the turn was interrupted")
         return await self._wait()
 
     def _too_late(self, kind: str, what: str) -> TurnTimeout:
@@ -228,12 +233,18 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
         the reader gets a `SessionError` of the kind ``not_settled``; one that has not taken the
         prompt yet is ended too, and the kind is ``not_accepted``.
 
-        A turn that has not begun, or is over, is left as it is. Cancelling stops the waiting only:
-        the turn is interrupted all the same, even if this was cancelled before it was called.
+        A turn that is still beginning is over with that, and nothing more is typed: one that waits for
+        a place leaves the line; where its process is starting, or the prompt is being typed, that
+        process is ended, within ``options.exit_grace`` seconds. The reader gets the `ResultMessage` alone,
+        and `session` stays None.
+
+        A turn that nobody has read yet, or that is over, is left as it is. Cancelling stops the waiting
+        only: the turn is interrupted all the same, even if this was cancelled before it was called.
         """
         # What is asked for comes before the first checkpoint, where a cancellation may arrive.
         if self._inbox is None and self._busy:
             self._interrupted = True  # it is just beginning
+            self._beginning.cancel(reason="the turn was interrupted")
             await self._begun.wait()
         if self._inbox is not None and self._session is not None:
             self._inbox.interrupted = True
@@ -341,6 +352,14 @@ class Turn(trio.abc.ReceiveChannel[Event], metaclass=NoPublicConstructor):
             stacklevel=2,
             source=self,
         )
+
+
+def _never_begun() -> Inbox:
+    """Return what there is of a turn that was interrupted before it had begun."""
+    inbox = Inbox(trio.current_time())
+    result = make_result("interrupted", (), duration_ms=None, elapsed=0.0)
+    inbox.finish(Outcome("interrupted", result))
+    return inbox
 
 
 class _TextStream:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
-from asking import Fake, until
+from asking import Fake, ask, text_of, until
 from asking import fake_options as options
 
 from claude_trio import (
     AssistantMessage,
     BackendError,
+    BackendOptions,
     ClaudeCodeBackend,
     Event,
     MessageParseError,
@@ -24,9 +29,14 @@ from claude_trio import (
     UserMessage,
     open_backend,
 )
+from claude_trio._inbox import Inbox
+from claude_trio._protocol import failures
+from claude_trio._protocol.history import Conversation, parse_messages
+from claude_trio._protocol.outcome import Outcome
 from claude_trio.testing import (
     Answer,
     Dialog,
+    Gate,
     Hang,
     Raw,
     Startup,
@@ -113,45 +123,168 @@ async def test_a_turn_that_has_not_begun_or_is_over_is_left_as_it_is(
     assert "\x1b" not in [entry["key"] for entry in fake.log("key")]
 
 
-async def test_an_interrupt_while_the_process_starts_ends_the_turn_that_it_begins(
+@attrs.define(eq=False)
+class Reading:
+    """A turn that is read in a task of its own."""
+
+    turn: Turn
+    events: list[Event] = attrs.field(factory=list)
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self) -> None:
+        await read_into(self.events, self.turn)
+        self.over.set()
+
+    async def interrupt(self) -> None:
+        """Interrupt it, and check that it never was."""
+        with trio.fail_after(60):
+            await self.turn.interrupt()
+            await self.over.wait()
+        assert [ResultMessage] == [type(event) for event in self.events]
+        assert self.turn.result is not None
+        assert ("interrupted", False) == (self.turn.result.subtype, self.turn.result.is_error)
+        assert self.turn.session is None
+        with pytest.raises(trio.EndOfChannel):
+            await self.turn.receive()
+
+
+async def test_an_interrupt_of_a_turn_that_waits_for_a_place_takes_it_out_of_the_line(
     world: World, make_fake: Fake
 ) -> None:
-    fake = make_fake(startup=Startup(seconds=0.5))
-    fake.turn(Hang())
-    async with open_backend(options(world, fake)) as backend:
-        turn = backend.complete(HELLO)
-        events: list[Event] = []
+    fake, gate = make_fake(), world.root / "gate"
+    fake.turn(Gate(gate), Answer("first"))
+    async with (
+        open_backend(options(world, fake, max_sessions=1)) as backend,
+        trio.open_nursery() as nursery,
+    ):
+        first = Reading(backend.complete(HELLO))
+        nursery.start_soon(first.run)
+        await until(lambda: first.events)
+        waiting = [Reading(backend.complete(ask(prompt))) for prompt in ("second", "third")]
+        for number, each in enumerate(waiting):
+            nursery.start_soon(each.run)
+            await until(partial(lambda n: backend._fleet.pool.waiting == n, number + 1))
+        await waiting[0].interrupt()
+        assert 1 == backend._fleet.pool.waiting
+        gate.touch()
         with trio.fail_after(60):
-            async with trio.open_nursery() as nursery:
-
-                @nursery.start_soon
-                async def _() -> None:
-                    events.extend([event async for event in turn])
-
-                while not backend.sessions:
-                    await trio.sleep(0.01)
-                await turn.interrupt()
-        assert isinstance(events[-1], ResultMessage)
-        assert "interrupted" == events[-1].subtype
+            await waiting[1].over.wait()
+    assert ["hello", "third"] == [entry["text"] for entry in fake.log("prompt")]
 
 
-async def test_an_interrupt_of_a_turn_that_cannot_begin_returns(
+@pytest.mark.parametrize("kind", ["ready", "exit", "hang"])
+async def test_an_interrupt_while_the_process_starts_ends_it(
+    world: World, make_fake: Fake, kind: str
+) -> None:
+    fake = make_fake(startup=Startup(kind=kind, seconds=0.5))
+    async with (
+        open_backend(options(world, fake)) as backend,
+        trio.open_nursery() as nursery,
+    ):
+        reading = Reading(backend.complete(HELLO))
+        nursery.start_soon(reading.run)
+        await until(lambda: backend.sessions and backend.sessions[0].pid)
+        await reading.interrupt()
+        assert ((), 0) == (backend.sessions, backend._fleet.pool.places)
+    assert [] == fake.log("paste")
+
+
+async def test_an_interrupt_while_the_prompt_is_typed_ends_the_process(
     world: World, make_fake: Fake
 ) -> None:
-    fake = make_fake(startup=Startup(kind="exit", text="no", seconds=0.5))
-    async with open_backend(options(world, fake)) as backend:
-        turn = backend.complete(HELLO)
-        with trio.fail_after(60):
-            async with trio.open_nursery() as nursery:
+    fake = make_fake()
+    async with (
+        open_backend(options(world, fake)) as backend,
+        trio.open_nursery() as nursery,
+    ):
+        assert "echo: hello" == await reply_to(backend, "hello")
+        reading = Reading(backend.complete(ask("next", "hello")))
+        process = backend._sessions[0]._process
+        assert process is not None
+        async with process._typing:  # so it comes no further
+            nursery.start_soon(reading.run)
+            await until(lambda: process._typing.statistics().tasks_waiting)
+            await reading.interrupt()
+        assert () == backend.sessions
+        assert "next" not in [entry["text"] for entry in fake.log("paste")]
+        # Nobody has been told anything, so the conversation goes on where it was.
+        assert "echo: next" == await text_of(backend.complete(ask("next", "hello")))
 
-                @nursery.start_soon
-                async def _() -> None:
-                    with pytest.raises(BackendError, match="did not reach its prompt"):
-                        await turn.receive()
 
-                while not backend.sessions:
-                    await trio.sleep(0.01)
-                await turn.interrupt()
+async def test_a_turn_that_was_interrupted_is_not_begun_again(tmp_path: Path) -> None:
+    """As it would be when the model has not seen the history."""
+    told = Inbox(trio.current_time())
+    begun: list[Conversation] = []
+
+    class FakeSession:
+        def look_now(self) -> None:
+            result = ResultMessage(subtype="error", is_error=True)
+            told.finish(Outcome("failed", result, failures.not_seen("it is not there", "s")))
+
+    async def begin(conversation: Conversation) -> tuple[Any, Inbox]:
+        await trio.lowlevel.checkpoint()
+        begun.append(conversation)
+        return FakeSession(), told
+
+    reading = Reading(Turn._create(begin, parse_messages(HELLO), BackendOptions(cwd=tmp_path)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reading.run)
+        await until(lambda: begun)
+        await trio.testing.wait_all_tasks_blocked()
+        await reading.interrupt()
+    assert 1 == len(begun)
+
+
+@attrs.define(eq=False)
+class AtStep(trio.abc.Instrument):
+    """Reads a turn to its end, and sets an event before some step of that."""
+
+    turn: Turn
+    left: int
+    reached: trio.Event = attrs.field(factory=trio.Event)
+    task: trio.lowlevel.Task | None = None
+    end: str = ""
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.left -= task is self.task
+        if not self.left:
+            self.reached.set()
+
+    async def run(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        trio.lowlevel.add_instrument(self)
+        try:
+            await read_into([], self.turn)
+            assert self.turn.result is not None
+            self.end = self.turn.result.subtype
+        except SessionError as exc:
+            self.end = exc.kind
+        finally:
+            trio.lowlevel.remove_instrument(self)
+            self.reached.set()
+
+
+async def test_a_turn_may_be_interrupted_at_every_step_of_its_reader(
+    world: World, make_fake: Fake
+) -> None:
+    fake = make_fake()
+    never, ends = 0, list[str]()
+    async with open_backend(options(world, fake, max_sessions=1)) as backend:
+        while "success" not in ends:
+            reading = AtStep(backend.complete(HELLO), len(ends) + 1)
+            with trio.fail_after(60):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(reading.run)
+                    await reading.reached.wait()
+                    await reading.turn.interrupt()
+            ends.append(reading.end)
+            never += reading.turn.session is None
+            pool = backend._fleet.pool
+            assert (0, len(backend.sessions)) == (pool.waiting, pool.places)
+            assert all(session.state == "idle" for session in backend.sessions)
+    assert never > 5
+    # The prompt may have been typed, and not been taken yet.
+    assert {"interrupted", "success"} <= {*ends} <= {"interrupted", "success", "not_accepted"}
 
 
 async def test_a_cli_that_does_not_heed_the_interrupt_is_ended(

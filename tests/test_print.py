@@ -30,6 +30,7 @@ from claude_trio.testing import (
     FakeCLI,
     Hang,
     LoopbackApi,
+    Startup,
     World,
     text,
     thinking,
@@ -470,6 +471,23 @@ async def test_a_signal_ends_the_turn_and_the_cli(
 
 
 @pytest.mark.real_cli
+async def test_ctrl_c_while_the_cli_starts_ends_it_without_a_prompt(
+    world: World, api: LoopbackApi, make_fake: Callable[..., FakeCLI]
+) -> None:
+    fake = make_fake(startup=Startup(kind="hang"))
+    line = CommandLine(world, api, fake.path, fake.env())
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            process = await start(line, nursery, "-p", "hi", "--output-format", "json")
+            while not fake.log("start"):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            out, err = await read(process.stdout), await read(process.stderr)
+    assert (130, "") == (process.returncode, err)
+    assert ("interrupted", None) == (json.loads(out)["kind"], json.loads(out)["session_id"])
+    assert [] == fake.log("paste")
+
+
 async def test_before_there_is_a_turn_ctrl_c_leaves(line: CommandLine) -> None:
     reader, writer = os.pipe()  # the prompt never comes
     with trio.fail_after(PATIENCE):

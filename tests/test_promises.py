@@ -7,24 +7,27 @@ import json
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from asking import Options, pid_of, text_of
+from asking import Options, pid_of, text_of, until
 
 from claude_trio import (
     AssistantMessage,
     AuthError,
     BackendError,
     BackendOptions,
+    Event,
     ProcessError,
     RateLimitError,
     ResultMessage,
     SessionError,
     StartupError,
+    Turn,
     TurnTimeout,
     UserMessage,
     open_backend,
@@ -354,6 +357,43 @@ async def test_the_cli_gives_no_sign_of_life(options: Options, api: LoopbackApi)
                     pass
         assert "stalled" == caught.value.kind
         assert gone(pid_of(turn))
+
+
+async def test_a_turn_that_has_not_begun_is_interrupted(options: Options, api: LoopbackApi) -> None:
+    async def interrupt(turn: Turn, ready: Callable[[], object]) -> None:
+        events: list[Event] = []
+
+        async def read() -> None:
+            events.extend([event async for event in turn])
+
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await until(ready)
+                await turn.interrupt()
+        (result,) = events
+        assert isinstance(result, ResultMessage)
+        assert ("interrupted", False) == (result.subtype, result.is_error)
+
+    gate = trio.Event()
+    api.reply("hi", hold_before=gate)
+    pids: list[int] = []
+    async with open_backend(options(max_sessions=1)) as backend:
+
+        def starts() -> bool:
+            pids[:] = [s.pid for s in backend.sessions if s.state == "starting" and s.pid]
+            return bool(pids)
+
+        async with trio.open_nursery() as nursery:
+            first = backend.complete(QUESTION)
+            nursery.start_soon(text_of, first)
+            await until(lambda: first.session is not None)
+            await interrupt(backend.complete(QUESTION), lambda: backend._fleet.pool.waiting)
+            gate.set()
+        await interrupt(backend.complete(QUESTION), starts)
+        assert gone(pids[0])
+        assert () == backend.sessions
+    assert 1 == len(api.conversations)
 
 
 async def test_the_cli_starts_a_turn_by_itself(options: Options, api: LoopbackApi) -> None:

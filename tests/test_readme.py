@@ -95,6 +95,7 @@ PROMISES: Mapping[str, str] = {
     "another task calls": "another_task_interrupts_the_turn",
     "the turn takes longer": "the_turn_takes_longer_than_turn_timeout",
     "the CLI gives no sign of life": "the_cli_gives_no_sign_of_life",
+    "`turn.interrupt()` while": "a_turn_that_has_not_begun_is_interrupted",
     "the CLI reports an error": "the_cli_reports_an_error",
     "the CLI opens a dialog": "the_cli_opens_a_dialog_in_a_turn",
     "the CLI or a hook refuses": "the_cli_or_a_hook_refuses_the_prompt",

@@ -30,7 +30,7 @@ from claude_trio import (
     open_backend,
 )
 from claude_trio._follower import Follower
-from claude_trio._host.client import ClientCall
+from claude_trio._host.client import ClientCall, ClientCalls
 from claude_trio._host.guest import Guest
 from claude_trio._inbox import Inbox
 from claude_trio._notices import FileNotices
@@ -571,6 +571,28 @@ async def test_a_key_that_is_due_is_pressed_before_the_turn_is_handed_to_the_cal
     assert not follower.turns.paused
     assert b"" == follower.look(process)
     assert follower.turns.paused
+
+
+async def test_a_result_whose_call_never_came_is_not_that_of_a_later_pause() -> None:
+    """An older CLI does not say which call it makes, so two that are alike have the same result."""
+    oslo, bergen = (
+        ToolUseBlock(id=f"toolu_{city}", name="weather", input={"city": city})
+        for city in ("Oslo", "Bergen")
+    )
+    sun, rain, snow = (
+        ClientResult(({"type": "text", "text": t},)) for t in ("sun", "rain", "snow")
+    )
+    calls = ClientCalls()
+    calls.give({oslo.id: oslo}, {oslo.id: sun})
+    calls.give({bergen.id: bergen}, {bergen.id: rain})
+    call = ClientCall("weather", {"city": "Oslo"})
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(calls.wait, call)
+            await trio.testing.wait_all_tasks_blocked()
+            assert call.result is None
+            calls.give({oslo.id: oslo}, {oslo.id: snow})
+    assert snow == call.result
 
 
 def test_results_are_put_into_the_words_of_mcp() -> None:

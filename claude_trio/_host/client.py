@@ -77,13 +77,13 @@ class ClientCalls:
         return call.result
 
     def give(self, asked: Mapping[str, ToolUseBlock], results: Mapping[str, ClientResult]) -> None:
-        """Answer calls, those too that are still to come.
+        """Answer calls, those too that are still to come; what was given before is too late for any.
 
         Args:
             asked: The calls, by their ids.
             results: Their results, likewise.
         """
-        self._results += [(asked[name], result) for name, result in results.items()]
+        self._results = [(asked[name], result) for name, result in results.items()]
         for call in self.waiting:
             self._match(call)
 

@@ -109,6 +109,8 @@ class Session:
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _start_failure: BackendError | None = None
     _defect: BackendError | None = None
+    #: Why it cannot go on, where no turn was there to be told.
+    _given_up: BackendError | None = None
     #: The CLI has begun a new, empty conversation in this turn.
     _cleared: bool = False
     #: The process was started for this turn, on what the conversation had been so far.
@@ -370,6 +372,8 @@ class Session:
 
     def _no_prompt(self) -> BackendError:
         process = self._process
+        if self._given_up is not None:
+            return self._given_up
         if process is None or process.running:
             return failures.no_prompt(self.session_id)
         return self._death(process, "the prompt was not sent")
@@ -667,6 +671,8 @@ class Session:
         if not self._started.is_set():
             self._start_failure, told = failure, True
             self._started.set()
+        if not told:
+            self._given_up = failure
         if failure.kind == "bug" or not told:
             _logger.error("%s", failure, exc_info=failure.__cause__)
         self.stop()

@@ -920,6 +920,24 @@ async def test_a_transcript_that_cannot_be_read_from_the_start_fails_the_start(
     assert [] == fake.log("paste")
 
 
+async def test_a_transcript_that_cannot_be_read_when_the_prompt_is_there_fails_the_start_too(
+    world: World, make_fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, look = make_fake(), Follower.look
+
+    def fail(follower: Follower, process: PtyClaudeProcess) -> bytes:
+        if follower.turns.takes_prompt:
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", "projects")
+        return look(follower, process)
+
+    monkeypatch.setattr(Follower, "look", fail)
+    async with open_backend(options(world, fake)) as backend:
+        with pytest.raises(SessionError) as caught:
+            await text_of(backend.complete(ask("hello")))
+    assert "unreadable" == caught.value.kind
+    assert [] == fake.log("prompt")
+
+
 async def test_the_login_chooser_is_an_error_of_the_login_and_nothing_is_typed_at_it(
     world: World, make_fake: Fake
 ) -> None:

@@ -274,7 +274,8 @@ async def test_without_the_key_nobody_learns_anything(open_gateway: Open, api: L
                 reply = await http.get(f"{opened[0]}/v1/models", headers=headers)
                 assert 200 == reply.status_code
             reply = await http.delete(f"{opened[0]}/v1/models", headers=headers)
-            assert (405, "GET, HEAD") == (reply.status_code, reply.headers["allow"])
+            assert 405 == reply.status_code
+            assert {"GET", "HEAD"} == {*reply.headers["allow"].split(", ")}
     assert [] == api.requests
 
 

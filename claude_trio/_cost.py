@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -64,11 +64,10 @@ class CostWatch:
         self._meter.begin()
         self._waiting_since = None
 
-    def feed(self, records: Iterable[Record]) -> None:
-        """Take new records of the transcript."""
-        for record in records:
-            if record.type == "assistant" and not (record.is_sidechain or record.is_api_error):
-                self._meter.answer(structure_usage(record.message.get("usage")))
+    def feed(self, record: Record) -> None:
+        """Take the next record of the transcript."""
+        if record.type == "assistant" and not (record.is_sidechain or record.is_api_error):
+            self._meter.answer(structure_usage(record.message.get("usage")))
 
     def is_due(self, outcome: Outcome, now: float, *, until: float = math.inf) -> bool:
         """Return whether the outcome is to be kept back for what is yet to be told.

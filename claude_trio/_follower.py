@@ -199,7 +199,7 @@ class Follower:
             if record.type in {"user", "system"}:
                 self._feed_subagents(now)
             self._unfed.popleft()  # not before: those of subagents may not be to be read just now
-            self.cost_watch.feed((record,))
+            self.cost_watch.feed(record)
             if (problem := self.delivery.verify(record)) is not None:
                 self.turns.fail(failures.not_seen(problem, self.session_id))
             self.delivery.put(self.turns.feed(record, now))

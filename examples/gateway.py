@@ -26,7 +26,6 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
 
-import attrs
 import trio
 from common import choose_model
 from hypercorn.config import Config
@@ -79,13 +78,13 @@ async def refuse(  # noqa: ASYNC124 - starlette awaits it
     request: Request, exc: Exception
 ) -> JSONResponse:
     """Say what went wrong as the Messages API does."""
-    error, more = error_response(exc), None
+    name = {"request_id": request.scope["request_id"]}
+    error, more = error_response(exc, **name), None
     if isinstance(exc, HTTPException):
-        error, more = ErrorResponse(status=exc.status_code, message=exc.detail), exc.headers
+        error, more = ErrorResponse(status=exc.status_code, message=exc.detail, **name), exc.headers
         if exc.status_code == 404 and request.url.path.startswith("/v1/"):
             text = f"{request.url.path}: not supported here; the CLI has no counterpart for that"
-            error = ErrorResponse(status=501, message=text, passing=False)
-    error = attrs.evolve(error, request_id=error.request_id or request.scope["request_id"])
+            error = ErrorResponse(status=501, message=text, passing=False, **name)
     headers = {**error.headers, **(more or {})}
     return JSONResponse(error.to_dict(), error.status, headers)  # noqa: ASYNC910
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ import trio
 from asking import Fake, ask, text_of
 from asking import fake_options as options
 
-from claude_trio import Allow, PermissionRequest, PtyClaudeProcess, open_backend
+from claude_trio import (
+    Allow,
+    BackendOptions,
+    ClaudeCodeBackend,
+    PermissionRequest,
+    PtyClaudeProcess,
+    open_backend,
+)
 from claude_trio._follower import Follower
 from claude_trio._host.host import Host
 from claude_trio._session import Session
@@ -42,6 +49,21 @@ def interrupted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def run_until_ctrl_c(
+    own: BackendOptions, then: Callable[[ClaudeCodeBackend], Awaitable[None]]
+) -> None:
+    """Run a program that has had one turn, and what it does then; Ctrl-C is what ends it."""
+
+    async def main() -> None:
+        with trio.fail_after(PATIENCE):
+            async with open_backend(own) as backend:
+                await text_of(backend.complete(ask("hello")))
+                await then(backend)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+
+
 async def allow(_: PermissionRequest) -> Allow:
     return Allow()
 
@@ -51,16 +73,12 @@ def test_a_second_one_during_the_teardown_skips_no_step_of_it(
 ) -> None:
     fake = make_fake()
 
-    async def main() -> None:
-        with trio.fail_after(PATIENCE):
-            async with open_backend(options(world, fake)) as backend:
-                await text_of(backend.complete(ask("hello")))
-                # What a teardown spends most of its time with.
-                monkeypatch.setattr("psutil.pids", interrupted(psutil.pids))
-                raise KeyboardInterrupt
+    async def leave(_: ClaudeCodeBackend) -> None:
+        # What a teardown spends most of its time with.
+        monkeypatch.setattr("psutil.pids", interrupted(psutil.pids))
+        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        trio.run(main)
+    run_until_ctrl_c(options(world, fake), leave)
     assert [143] == [entry["code"] for entry in fake.log("exit")]
 
 
@@ -87,14 +105,10 @@ def test_one_in_the_last_steps_of_a_session_skips_none_of_them(
 ) -> None:
     fake = make_fake()
 
-    async def main() -> None:
-        with trio.fail_after(PATIENCE):
-            async with open_backend(options(world, fake, on_permission=allow)) as backend:
-                await text_of(backend.complete(ask("hello")))
-                monkeypatch.setattr(Host, "dismiss", interrupted(Host.dismiss))
+    async def leave(_: ClaudeCodeBackend) -> None:
+        monkeypatch.setattr(Host, "dismiss", interrupted(Host.dismiss))
 
-    with pytest.raises(KeyboardInterrupt):
-        trio.run(main)
+    run_until_ctrl_c(options(world, fake, on_permission=allow), leave)
     assert [143] == [entry["code"] for entry in fake.log("exit")]
 
 
@@ -103,15 +117,11 @@ def test_one_in_a_background_task_is_no_group(
 ) -> None:
     fake = make_fake()
 
-    async def main() -> None:
-        with trio.fail_after(PATIENCE):
-            async with open_backend(options(world, fake)) as backend:
-                await text_of(backend.complete(ask("hello")))
-                monkeypatch.setattr(Follower, "look", interrupted(Follower.look))
-                await trio.sleep_forever()
+    async def rest(_: ClaudeCodeBackend) -> None:
+        monkeypatch.setattr(Follower, "look", interrupted(Follower.look))
+        await trio.sleep_forever()
 
-    with pytest.raises(KeyboardInterrupt):
-        trio.run(main)
+    run_until_ctrl_c(options(world, fake), rest)
     assert [143] == [entry["code"] for entry in fake.log("exit")]
 
 
